@@ -1,0 +1,127 @@
+"""Hocket: build, train, evaluate and serve multimodal language models.
+
+Text, pictures, sound and video in; text out. The public names below are imported on first use, so
+``import hocket`` itself is quick; importing transformers' Auto classes afterwards (or before)
+registers Hocket's checkpoints with them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from hocket._errors import (
+    AlignmentError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    HocketError,
+    MachineError,
+    MediaError,
+    MissingExtraError,
+    ReaderError,
+    TrainingError,
+    UnknownNameError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hocket.chat.conversation import Conversation, Message, Role, Text
+    from hocket.infer.engine import Answer, Engine, prompt
+    from hocket.infer.sampling import Sampling
+    from hocket.media.audio import Audio
+    from hocket.media.image import Image
+    from hocket.media.video import Video
+    from hocket.model.build import build
+    from hocket.model.config import HocketConfig
+    from hocket.model.modeling import HocketForConditionalGeneration, HocketModel
+    from hocket.model.spec import ModelSpec
+    from hocket.tokens.processor import HocketProcessor
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Answer": "hocket.infer.engine",
+    "Audio": "hocket.media.audio",
+    "Conversation": "hocket.chat.conversation",
+    "Engine": "hocket.infer.engine",
+    "HocketConfig": "hocket.model.config",
+    "HocketForConditionalGeneration": "hocket.model.modeling",
+    "HocketModel": "hocket.model.modeling",
+    "HocketProcessor": "hocket.tokens.processor",
+    "Image": "hocket.media.image",
+    "Message": "hocket.chat.conversation",
+    "ModelSpec": "hocket.model.spec",
+    "Role": "hocket.chat.conversation",
+    "Sampling": "hocket.infer.sampling",
+    "Text": "hocket.chat.conversation",
+    "Video": "hocket.media.video",
+    "build": "hocket.model.build",
+    "prompt": "hocket.infer.engine",
+}
+
+__all__ = [
+    "AlignmentError",
+    "Answer",
+    "Audio",
+    "CheckpointError",
+    "ConfigError",
+    "Conversation",
+    "DataError",
+    "Engine",
+    "HocketConfig",
+    "HocketError",
+    "HocketForConditionalGeneration",
+    "HocketModel",
+    "HocketProcessor",
+    "Image",
+    "MachineError",
+    "MediaError",
+    "Message",
+    "MissingExtraError",
+    "ModelSpec",
+    "ReaderError",
+    "Role",
+    "Sampling",
+    "Text",
+    "TrainingError",
+    "UnknownNameError",
+    "Video",
+    "__version__",
+    "build",
+    "load",
+    "prompt",
+]
+
+
+def load(path: str | Path, *, device: str = "cpu") -> Engine:
+    """Open a checkpoint directory, or the folder of a finished run, as an engine.
+
+    Raises:
+        CheckpointError: it is missing, damaged or of another kind.
+    """
+    from hocket.infer.engine import Engine
+
+    return Engine.load(path, device=device)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hocket' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _register(_module: object) -> None:
+    importlib.import_module("hocket.model.auto").register()
+
+
+wrapt.register_post_import_hook(_register, "transformers.models.auto.processing_auto")

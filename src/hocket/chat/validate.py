@@ -1,0 +1,3 @@
+"""Temporary."""
+from hocket.chat.conversation import Conversation
+def check_conversation(conversation: Conversation, *, need_answer: bool) -> None: ...

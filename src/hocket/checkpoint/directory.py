@@ -1,0 +1,144 @@
+"""A checkpoint is a transformers directory that needs nothing else.
+
+``config.json``, ``model*.safetensors``, the tokenizer, ``processor_config.json``, the chat
+template, ``recipe.yaml`` and ``provenance.json``. `AutoModelForMultimodalLM` and `AutoProcessor`
+open it after ``import hocket``, or through the one-line shim with ``trust_remote_code=True``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from transformers import PreTrainedTokenizerFast
+
+from hocket._errors import CheckpointError, HocketError
+from hocket.checkpoint.manifest import MANIFEST, verify_directory
+from hocket.model.config import HocketConfig
+from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.tokens.processor import HocketProcessor
+
+SHIM = "hub_hocket.py"
+_SHIM_TEXT = (
+    '"""Points transformers at the installed hocket package: pip install hocket."""\n\n'
+    "from hocket import HocketConfig, HocketForConditionalGeneration, HocketProcessor"
+    "  # noqa: F401\n"
+)
+
+
+class Loaded(NamedTuple):
+    """A model and its processor."""
+
+    model: HocketForConditionalGeneration
+    processor: HocketProcessor
+
+
+def write_checkpoint(
+    folder: Path,
+    model: HocketForConditionalGeneration,
+    processor: HocketProcessor,
+    *,
+    recipe: str = "",
+    provenance: dict[str, Any] | None = None,
+) -> None:
+    """Fill an existing folder; wrap it in `write_directory` to make it atomic.
+
+    Args:
+        folder: where to write.
+        model: the composite.
+        processor: its processor.
+        recipe: the resolved configuration of the run, as YAML.
+        provenance: where weights and data came from.
+    """
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    _add_shim(folder)
+    if recipe:
+        (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    text = json.dumps(provenance or {}, indent=1, sort_keys=True)
+    (folder / "provenance.json").write_text(text, encoding="utf-8")
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """Return the checkpoint directory of a path, or of the run that the path holds.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        raise CheckpointError(f"no folder {folder}. Give a checkpoint directory or a run's folder.")
+    for candidate in (folder, folder / "model"):
+        if (candidate / "config.json").is_file():
+            return candidate
+    raise CheckpointError(
+        f"{folder} holds no config.json, nor does {folder / 'model'}. Give a checkpoint directory; "
+        "an unfinished run has them under checkpoints/."
+    )
+
+
+def load_checkpoint(
+    path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> Loaded:
+    """Open a checkpoint strictly: every tensor of the model in the file, and no other.
+
+    Raises:
+        CheckpointError: it is missing, damaged, of another kind, or a tensor does not fit.
+    """
+    folder = find_checkpoint(path)
+    if (folder / MANIFEST).exists():
+        verify_directory(folder, hashes=False)
+    _check_kind(folder)
+    try:
+        model, report = HocketForConditionalGeneration.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, output_loading_info=True
+        )
+        processor = HocketProcessor.from_pretrained(folder, local_files_only=True)
+    except HocketError:
+        raise
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{folder} cannot be opened: {reason}") from error
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if report[problem]:
+            names = sorted(str(key) for key in report[problem])
+            raise CheckpointError(
+                f"{folder}: {problem.replace('_', ' ')}: {', '.join(names[:3])} "
+                f"({len(names)} in all). The weights are not those of config.json."
+            )
+    assert isinstance(processor.tokenizer, PreTrainedTokenizerFast)
+    return Loaded(model.to(device).eval(), processor)
+
+
+def _check_kind(folder: Path) -> None:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = config["model_type"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} is damaged or no model config.") from error
+    if kind != HocketConfig.model_type:
+        raise CheckpointError(
+            f"{folder} holds a {kind!r} model; expected 'hocket'. Import it first."
+        )
+
+
+def _add_shim(folder: Path) -> None:
+    """Let transformers find the package when nobody imported it."""
+    (folder / SHIM).write_text(_SHIM_TEXT, encoding="utf-8")
+    module = SHIM.removesuffix(".py")
+    model = f"{module}.HocketForConditionalGeneration"
+    maps = {
+        "config.json": {
+            "AutoConfig": f"{module}.HocketConfig",
+            "AutoModelForMultimodalLM": model,
+            "AutoModelForImageTextToText": model,
+        },
+        "processor_config.json": {"AutoProcessor": f"{module}.HocketProcessor"},
+    }
+    for name, auto_map in maps.items():
+        file = folder / name
+        document = json.loads(file.read_text(encoding="utf-8")) | {"auto_map": auto_map}
+        file.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,61 @@
+"""Train, or resume, a run: hocket train experiment=... data=... key=value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hocket._log import console
+from hocket.checkpoint.directory import find_checkpoint, load_checkpoint
+from hocket.cli._compose import RunConfig, compose_run, dump_yaml
+from hocket.cli._session import start_session
+from hocket.data.mixture import Mixture, open_source
+from hocket.model.build import Built, build
+from hocket.train.progress import Progress
+from hocket.train.run import Run, train
+
+
+def command(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="experiment=NAME, data=NAME or FILE.yaml, train.seed=1, out=FOLDER ..."
+        ),
+    ] = None,
+    dry: Annotated[bool, typer.Option("--dry", help="Print the resolved config and stop.")] = False,
+) -> None:
+    """Train a model in stages; the same command resumes a run that was stopped."""
+    config = compose_run(overrides or [])
+    if dry:
+        typer.echo(dump_yaml(config), nl=False)
+        return
+    start_session()
+    screen = console()
+    model, processor = starting_point(config)
+    with Progress(config.train.stages, screen) as progress:
+        run = Run(
+            recipe=config.train,
+            data=config.data,
+            out=Path(config.out),
+            config_yaml=dump_yaml(config),
+            on_stage=progress.on_stage,
+            on_checkpoint=progress.on_checkpoint,
+        )
+        finished = train(run, model, processor, [progress])
+    screen.print(f"finished: {finished}\nnext: hocket chat {finished}", highlight=False)
+
+
+def starting_point(config: RunConfig) -> Built:
+    """Return the model that the first stage starts from: a checkpoint's, or random weights.
+
+    Raises:
+        CheckpointError: `train.init_from` cannot be opened.
+        DataError: a data set of the tokenizer cannot be read.
+    """
+    if config.train.init_from:
+        loaded = load_checkpoint(find_checkpoint(config.train.init_from))
+        return Built(loaded.model, loaded.processor)
+    sources = {name: (open_source(name, spec), 1.0) for name, spec in config.data.datasets.items()}
+    return build(config.model, Mixture(sources, seed=config.train.seed).texts())

@@ -1,0 +1,1 @@
+"""Samples in a known order, packed into rows, decoded, batched, and resumable to the sample."""

@@ -1,0 +1,89 @@
+"""A bounded memory of decoded media, so that small data sets are decoded once.
+
+A video is kept whole, with its times, so that any frame sampler finds what it would find in the
+file; longer ones than `LONGEST_VIDEO` frames are decoded each time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+
+from hocket.chat.conversation import Conversation, Part
+from hocket.media.audio import Audio
+from hocket.media.frames import Uniform
+from hocket.media.image import Image
+from hocket.media.video import Video
+
+LONGEST_VIDEO = 64
+
+
+class DecodedMedia:
+    """Keeps the most recently used decoded media of one process.
+
+    Args:
+        megabytes: most memory the arrays may take; 0 keeps nothing.
+        rate: samples per second that sounds are kept at; None keeps no sounds.
+    """
+
+    def __init__(self, *, megabytes: int, rate: int | None) -> None:
+        self._room = megabytes * 2**20
+        self._rate = rate
+        self._kept: OrderedDict[str, Image | Audio | Video] = OrderedDict()
+        self._bytes = 0
+
+    def hold(self, conversation: Conversation) -> Conversation:
+        """Return the conversation with its pictures and sounds decoded in memory.
+
+        Raises:
+            MediaError: a medium cannot be decoded.
+        """
+        if not self._room:
+            return conversation
+        messages = tuple(
+            replace(message, parts=tuple(self._held(part) for part in message.parts))
+            for message in conversation.messages
+        )
+        return replace(conversation, messages=messages)
+
+    def _held(self, part: Part) -> Part:
+        if isinstance(part, Image) and part.pixels is None and part.where.path is not None:
+            return self._get(part)
+        if isinstance(part, Audio) and part.wave is None and part.where.path is not None:
+            return self._get(part) if self._rate is not None else part
+        if isinstance(part, Video) and part.frames is None and part.where.path is not None:
+            return self._get(part) if self._is_short(part) else part
+        return part
+
+    def _is_short(self, video: Video) -> bool:
+        return video.where.name in self._kept or video.probe().frames <= LONGEST_VIDEO
+
+    def _get(self, medium: Image | Audio | Video) -> Image | Audio | Video:
+        key = medium.where.name
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        decoded = self._decode(medium)
+        self._kept[key] = decoded
+        self._bytes += _size(decoded)
+        while self._bytes > self._room:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= _size(oldest)
+        return decoded
+
+    def _decode(self, medium: Image | Audio | Video) -> Image | Audio | Video:
+        if isinstance(medium, Image):
+            return replace(medium, pixels=medium.load())
+        if isinstance(medium, Audio):
+            assert self._rate is not None
+            return replace(medium, wave=medium.load(self._rate), rate=self._rate)
+        frames, times = medium.load(Uniform(LONGEST_VIDEO))
+        return replace(medium, frames=frames, times=times)
+
+
+def _size(medium: Image | Audio | Video) -> int:
+    if isinstance(medium, Image):
+        return 0 if medium.pixels is None else medium.pixels.nbytes
+    if isinstance(medium, Audio):
+        return 0 if medium.wave is None else medium.wave.nbytes
+    return 0 if medium.frames is None else medium.frames.nbytes

@@ -1,0 +1,243 @@
+"""Optimizer steps as batches: order, packing, decoding in workers, exact state.
+
+The main process plans (order, token counts, rows) from headers alone; workers decode and batch the
+rows of this rank. The plan carries the state that follows it, so what a worker has prefetched
+never shows in a checkpoint, and any number of workers gives the same batches.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from hocket._errors import DataError, HocketError, TrainingError
+from hocket._log import warn
+from hocket.chat.validate import check_conversation
+from hocket.data.augment import Augmenter
+from hocket.data.cache import DecodedMedia
+from hocket.data.mixture import Mixture, SampleRef
+from hocket.data.pack import Packer, PackerState, Row
+from hocket.tokens.batch import Batch, pack_batch
+from hocket.tokens.example import Example, Outline
+from hocket.tokens.processor import HocketProcessor
+
+REMEMBERED_OUTLINES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """The rows of one optimizer step that this rank computes, and the state behind it."""
+
+    micro: tuple[tuple[Row, ...], ...]
+    after: PackerState
+
+
+@dataclass(frozen=True, slots=True)
+class StepBatches:
+    """The batches of one optimizer step on this rank.
+
+    Attributes:
+        micro: one batch per micro-step.
+        after: state of the packer behind this step.
+        samples: ids and sources of every sample, for messages.
+        tokens: real positions in this rank's rows.
+        padding: padded positions in this rank's rows.
+        dropped: what was left out of the rows, and why.
+    """
+
+    micro: list[Batch]
+    after: PackerState
+    samples: list[str]
+    tokens: int
+    padding: int
+    dropped: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepShape:
+    """How an optimizer step is cut.
+
+    Attributes:
+        rows: rows of the global step.
+        tokens_per_row: length of a row.
+        accumulate: micro-batches per step.
+        pool: samples the packer may look ahead.
+        rank: this process.
+        world: processes.
+    """
+
+    rows: int
+    tokens_per_row: int
+    accumulate: int = 1
+    pool: int = 64
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        """Check that ranks and micro-batches divide the rows."""
+        parts = self.world * self.accumulate
+        if self.rows % parts:
+            raise TrainingError(
+                f"{self.rows} rows per step cannot be shared by {self.world} processes x "
+                f"{self.accumulate} micro-batches. Set rows to a multiple of {parts}."
+            )
+
+
+class Loader:
+    """Yields the batches of each optimizer step of a stage.
+
+    Args:
+        mixture: samples in order.
+        processor: turns conversations into examples.
+        shape: how a step is cut.
+        augmenter: augmentations of training media.
+        workers: decoding processes; 0 decodes here.
+        cache_mb: memory for decoded media in each process.
+        state: where to go on.
+        max_bad_share: share of unreadable samples that stops the run.
+    """
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        processor: HocketProcessor,
+        *,
+        shape: StepShape,
+        augmenter: Augmenter,
+        workers: int = 0,
+        cache_mb: int = 0,
+        state: PackerState | None = None,
+        max_bad_share: float = 0.01,
+    ) -> None:
+        self._mixture = mixture
+        self._shape = shape
+        self._workers = workers
+        self._max_bad_share = max_bad_share
+        rate = processor.sounds.rate if processor.sounds else None
+        cache = DecodedMedia(megabytes=cache_mb, rate=rate)
+        self._decoder = _Decoder(mixture, processor, augmenter, cache)
+        self._start = state or PackerState()
+
+    def __iter__(self) -> Iterator[StepBatches]:
+        loader = DataLoader(
+            self._decoder,
+            batch_size=None,
+            sampler=_Plans(self),
+            num_workers=self._workers,
+        )
+        yield from loader
+
+    def plans(self) -> Iterator[StepPlan]:
+        """Yield the plan of every step from the start state on, for ever."""
+        shape = self._shape
+        packer = Packer(
+            self._length, budget=shape.tokens_per_row, pool=shape.pool, state=self._start
+        )
+        while True:
+            rows = [packer.next_row() for _ in range(shape.rows)]
+            mine = rows[shape.rank :: shape.world]
+            size = len(mine) // shape.accumulate
+            micro = tuple(tuple(mine[at : at + size]) for at in range(0, len(mine), size))
+            yield StepPlan(micro, packer.state)
+
+    def _length(self, position: int) -> int | None:
+        """Return the tokens of a sample, or None when it cannot be used."""
+        try:
+            outline = self._decoder.outline(self._mixture.ref(position))
+            length = len(outline.input_ids)
+            if length > self._shape.tokens_per_row:
+                raise DataError(
+                    f"{outline.source}: {length} tokens do not fit a row of "
+                    f"{self._shape.tokens_per_row}. Raise tokens_per_row or shorten the sample."
+                )
+        except HocketError as error:
+            self._count_bad(error, position)
+            return None
+        return length
+
+    def _count_bad(self, error: HocketError, position: int) -> None:
+        warn(f"sample left out: {error}")
+        self._decoder.bad += 1
+        share = self._decoder.bad / max(position + 1, 200)
+        if share > self._max_bad_share:
+            raise DataError(
+                f"{self._decoder.bad} of {position + 1} samples cannot be used; the last: "
+                f"{error} Mend the data or raise data.max_bad_share."
+            ) from error
+
+
+class _Plans:
+    """Hands step plans to the `DataLoader` as if they were indices."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[StepPlan]:
+        return self._loader.plans()
+
+
+class _Decoder(Dataset[StepBatches]):
+    """Turns a step plan into batches; runs in the workers."""
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        processor: HocketProcessor,
+        augmenter: Augmenter,
+        cache: DecodedMedia,
+    ) -> None:
+        self._mixture = mixture
+        self._processor = processor
+        self._augmenter = augmenter
+        self._cache = cache
+        self._outlines: OrderedDict[tuple[str, int], Outline] = OrderedDict()
+        self.bad = 0
+
+    def outline(self, ref: SampleRef) -> Outline:
+        """Return tokens and plans of a sample; headers are read, nothing is decoded."""
+        key = (ref.dataset, ref.row)
+        if key not in self._outlines:
+            conversation = self._mixture.read(ref)
+            check_conversation(conversation, need_answer=True)
+            self._outlines[key] = self._processor.measure(conversation)
+            if len(self._outlines) > REMEMBERED_OUTLINES:
+                self._outlines.popitem(last=False)
+        return self._outlines[key]
+
+    def __getitem__(self, plan: StepPlan) -> StepBatches:
+        dropped: list[str] = []
+        micro: list[Batch] = []
+        samples: list[str] = []
+        tokens = positions = 0
+        for rows in plan.micro:
+            decoded = [self._decode_row(row, dropped) for row in rows]
+            kept = [row for row in decoded if row]
+            if not kept:
+                raise TrainingError(f"no sample of a batch could be decoded: {dropped[-1]}")
+            batch = pack_batch(kept, pad_id=self._processor.tokenizer.pad_token_id)
+            micro.append(batch)
+            samples += [f"{one.outline.source} ({one.outline.id})" for row in kept for one in row]
+            tokens += sum(len(one.outline.input_ids) for row in kept for one in row)
+            positions += batch["input_ids"].numel()
+        return StepBatches(micro, plan.after, samples, tokens, positions - tokens, dropped)
+
+    def _decode_row(self, row: Row, dropped: list[str]) -> list[Example]:
+        examples = []
+        for position in row.positions:
+            ref = self._mixture.ref(position)
+            try:
+                examples.append(self._decode(ref))
+            except HocketError as error:
+                dropped.append(str(error))
+        return examples
+
+    def _decode(self, ref: SampleRef) -> Example:
+        outline = self.outline(ref)
+        transform = self._augmenter.bind(epoch=ref.epoch, sample=f"{ref.dataset}/{ref.row}")
+        conversation = self._cache.hold(self._mixture.read(ref))
+        with torch.no_grad():
+            return self._processor.encode(conversation, outline=outline, transform=transform)

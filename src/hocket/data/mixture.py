@@ -1,0 +1,107 @@
+"""Several data sets as one endless, shuffled sequence; a pure function of (seed, position).
+
+A position counts samples since the start of the run. Which sample stands there does not depend on
+workers, ranks or on what was read before, so a run resumes by one integer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from hocket._errors import ConfigError, UnknownNameError
+from hocket.chat.conversation import Conversation
+from hocket.chat.readers import readers
+from hocket.data.seed import generator
+from hocket.data.sources import Source, sources
+from hocket.data.spec import DatasetSpec
+
+
+class SampleRef(NamedTuple):
+    """Where a sample comes from, and for the how-manieth time it is seen."""
+
+    epoch: int
+    dataset: str
+    row: int
+
+
+def open_source(name: str, spec: DatasetSpec) -> Source:
+    """Open one data set.
+
+    Raises:
+        ConfigError: the path is empty.
+        UnknownNameError: no such source or reader.
+        DataError: the file cannot be read.
+    """
+    if not spec.path:
+        raise ConfigError(f"data.datasets.{name}.path is empty. Give the data file.")
+    path = Path(spec.path)
+    root = Path(spec.media_root) if spec.media_root else path.parent
+    return sources.get(spec.source)(path, reader=readers.get(spec.reader), root=root)
+
+
+class Mixture:
+    """Data sets with weights, shuffled together.
+
+    Args:
+        parts: name -> (source, weight). A weight of 2 shows every row twice an epoch, 0.5 shows
+            a different half of the rows each epoch.
+        seed: seed of the order.
+    """
+
+    def __init__(self, parts: Mapping[str, tuple[Source, float]], *, seed: int) -> None:
+        self.sources = {name: source for name, (source, _) in parts.items()}
+        self._names = list(parts)
+        self._counts = {
+            name: round(len(source) * weight) for name, (source, weight) in parts.items()
+        }
+        self._seed = seed
+        self._orders: dict[int, np.ndarray] = {}
+        if not len(self):
+            raise ConfigError(f"the mixture of {self._names} holds no samples: raise a weight.")
+
+    def __len__(self) -> int:
+        """Samples in one epoch."""
+        return sum(self._counts.values())
+
+    def ref(self, position: int) -> SampleRef:
+        """Return which sample stands at a position."""
+        epoch, at = divmod(position, len(self))
+        if epoch not in self._orders:
+            # The packer's pool may hold samples of the epoch before.
+            self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
+            self._orders[epoch] = self._shuffle(epoch)
+        name, index = self._orders[epoch][at]
+        return SampleRef(epoch, self._names[name], int(index))
+
+    def read(self, ref: SampleRef) -> Conversation:
+        """Return the sample.
+
+        Raises:
+            DataError: the row cannot be understood.
+        """
+        if ref.dataset not in self.sources:
+            raise UnknownNameError("data set", ref.dataset, self.sources)
+        return self.sources[ref.dataset][ref.row]
+
+    def texts(self) -> Iterator[str]:
+        """Yield the text of every turn of every row, for building a tokenizer."""
+        for source in self.sources.values():
+            for index in range(len(source)):
+                for message in source[index].messages:
+                    yield message.text
+
+    def _shuffle(self, epoch: int) -> np.ndarray:
+        """Return int64 (N, 2): data set number and row of each sample of an epoch."""
+        columns = []
+        for number, name in enumerate(self._names):
+            rows, count = len(self.sources[name]), self._counts[name]
+            whole, rest = divmod(count, rows)
+            some = generator(self._seed, "subset", epoch, name).permutation(rows)[:rest]
+            index = np.concatenate([np.tile(np.arange(rows), whole), some]).astype(np.int64)
+            columns.append(np.stack([np.full(count, number), index], axis=1))
+        order = np.concatenate(columns)
+        return order[generator(self._seed, "order", epoch).permutation(len(order))]

@@ -1,0 +1,1 @@
+"""Evaluation: questions from any data set, answered by the engine, scored with intervals."""

@@ -1,0 +1,1 @@
+"""The one engine that chat, evaluation, server, navigation and training samples call."""

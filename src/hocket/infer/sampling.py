@@ -1,0 +1,46 @@
+"""How the next token is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """Options of a generation.
+
+    Attributes:
+        max_new_tokens: longest answer in tokens.
+        temperature: 0 takes the most likely token; higher is more random.
+        top_p: sample from the smallest set of tokens with this probability together.
+        top_k: sample from so many most likely tokens; 0 for all.
+        seed: seed of the randomness.
+        stop: texts that end the answer; they are not part of it.
+    """
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
+    """Return the next token int64 (B,) of logits (B, V)."""
+    if sampling.temperature <= 0:
+        return logits.argmax(dim=-1)
+    scores = logits.float() / sampling.temperature
+    if sampling.top_k:
+        least = scores.topk(min(sampling.top_k, scores.shape[-1])).values[:, -1:]
+        scores = scores.masked_fill(scores < least, -torch.inf)
+    if sampling.top_p < 1:
+        ordered, index = scores.sort(dim=-1, descending=True)
+        before = ordered.softmax(dim=-1).cumsum(dim=-1) - ordered.softmax(dim=-1)
+        drop = torch.zeros_like(scores, dtype=torch.bool)
+        drop.scatter_(1, index, before >= sampling.top_p)
+        scores = scores.masked_fill(drop, -torch.inf)
+    return torch.multinomial(scores.softmax(dim=-1), 1, generator=generator)[:, 0]

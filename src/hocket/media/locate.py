@@ -1,0 +1,97 @@
+"""From the reference in a row to a file on this machine, safely.
+
+Knows paths only; must not know what the file holds and never touches the network.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from itertools import islice
+from pathlib import Path
+
+from hocket._errors import MediaError
+
+# A folder of a data set can hold a million files: a hint is not worth listing them all.
+_MAX_LISTED = 20_000
+_URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|(?:data|file|https?):)", re.IGNORECASE)
+
+
+def locate(
+    reference: str,
+    *,
+    root: Path,
+    where: str,
+    allowed: tuple[Path, ...] = (),
+    confined: bool = False,
+) -> Path:
+    """Return the existing file that a reference names.
+
+    Args:
+        reference: a path as written in a row; a relative one starts at ``root``.
+        root: the folder of the data set.
+        where: the data set and row, for messages.
+        allowed: further folders that may be named. When there are any, nothing outside
+            ``root`` and them may be; when there are none, absolute paths are free.
+        confined: refuse whatever leaves ``root`` and ``allowed`` once links are followed.
+
+    Raises:
+        MediaError: a URL, a path outside the folders, or no such file.
+    """
+    if not reference or "\0" in reference:
+        raise MediaError(f"{where}: {reference!r} is not a path. Write the path of a file.")
+    if _URL.match(reference):
+        shown = reference if len(reference) <= 60 else reference[:57] + "..."
+        raise MediaError(
+            f"{where}: {shown!r} is a URL and nothing is downloaded or decoded from one. "
+            f"Save the file and write its path."
+        )
+    path = root / reference
+    folders = (root, *allowed)
+    if confined:
+        path = _resolved(path, where)
+        inside = any(path.is_relative_to(_resolved(folder, where)) for folder in folders)
+    elif allowed:
+        plain = _plain(path)
+        inside = any(plain.is_relative_to(_plain(folder)) for folder in folders)
+    else:
+        inside = True
+    if not inside:
+        raise MediaError(
+            f"{where}: {reference!r} is outside the allowed folders "
+            f"({', '.join(str(folder) for folder in folders)}). "
+            f"Move the file there or allow its folder."
+        )
+    try:
+        if path.is_file():
+            return path
+        if path.is_dir():
+            raise MediaError(f"{where}: {path} is a folder, not a file. Name the files in it.")
+    except OSError as error:
+        raise MediaError(f"{where}: {path} cannot be read ({error.strerror}).") from error
+    raise MediaError(f"{where}: no file {path}.{_hint(path)}")
+
+
+def _resolved(path: Path, where: str) -> Path:
+    try:
+        return path.resolve()
+    # RuntimeError: links that run in a circle
+    except (OSError, RuntimeError) as error:
+        raise MediaError(f"{where}: {path} cannot be followed. Check its links.") from error
+
+
+def _plain(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))
+
+
+def _hint(path: Path) -> str:
+    folder = path.parent
+    try:
+        names = [entry.name for entry in islice(folder.iterdir(), _MAX_LISTED)]
+    except OSError:
+        return f" The folder {folder} cannot be listed either. Check the root of the data set."
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    if near:
+        return f" The nearest name in that folder is {near[0]!r}."
+    return f" That folder has {len(names)} entries and none is similar. Check the path."

@@ -1,0 +1,210 @@
+"""From a model's description to a model and its processor.
+
+Before any weight is allocated the layouts and connectors are checked against each other: the
+processor's arithmetic must promise the rows that the connector will make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from hocket._errors import AlignmentError, ConfigError, did_you_mean
+from hocket.chat.template import read_template
+from hocket.model.config import HocketConfig
+from hocket.model.init import draw_fan_in
+from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.model.spec import ModelSpec, TokenizerSpec, TowerSpec
+from hocket.parts.audio import audio_encoders
+from hocket.parts.connector import Connector, build_connector
+from hocket.parts.encoder import EncoderKind
+from hocket.parts.vision import vision_encoders
+from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from, options_of
+from hocket.tokens.processor import HocketProcessor
+from hocket.tokens.span import Modality
+from hocket.tokens.tokenizer import build_tokenizer, ensure_control_tokens
+
+INITS = ("fan_in", "transformers")
+
+
+class Built(NamedTuple):
+    """A model and the processor that speaks its language."""
+
+    model: HocketForConditionalGeneration
+    processor: HocketProcessor
+
+
+def build(spec: ModelSpec, texts: Iterable[str] = ()) -> Built:
+    """Compose a model from its parts with random weights.
+
+    Args:
+        spec: the composition.
+        texts: text of the training data, when the tokenizer is built from it.
+
+    Raises:
+        ConfigError: an option is unknown or does not fit.
+        AlignmentError: a layout and a connector disagree about the rows of a medium.
+    """
+    if spec.init not in INITS:
+        hint = did_you_mean(spec.init, INITS)
+        raise ConfigError(f"model.init is {spec.init!r}.{hint} Known: {', '.join(INITS)}.")
+    tokenizer = _tokenizer(spec.tokenizer, texts)
+    template = read_template(spec.tokenizer.template)
+    text = _config("model.language", spec.language.model_type, dict(spec.language.config))
+    # The table must hold every token; checkpoints may pad it further.
+    if "vocab_size" not in spec.language.config:
+        text.vocab_size = len(tokenizer)
+    elif text.vocab_size < len(tokenizer):
+        raise ConfigError(
+            f"model.language.config.vocab_size is {text.vocab_size}, but the tokenizer has "
+            f"{len(tokenizer)} tokens. Raise it or leave it out."
+        )
+    text.pad_token_id = tokenizer.pad_token_id
+    text.eos_token_id = tokenizer.eos_token_id
+    vision = _vision(spec.vision, text.hidden_size) if spec.vision else {}
+    audio = _audio(spec.audio, text.hidden_size) if spec.audio else {}
+    processor = HocketProcessor(
+        tokenizer,
+        image_layout=vision.pop("layout", None),
+        audio_layout=audio.pop("layout", None),
+        video_sampling=_video(spec),
+        chat_template=template,
+    )
+    ids = processor.placeholder_ids
+    config = HocketConfig(
+        text_config=text,
+        image_token_id=ids[Modality.IMAGE],
+        video_token_id=ids[Modality.VIDEO],
+        audio_token_id=ids[Modality.AUDIO],
+        init=spec.init,
+        tie_word_embeddings=text.tie_word_embeddings,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        **vision,
+        **audio,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(spec.seed)
+        model = HocketForConditionalGeneration(config)
+    if spec.init == "fan_in":
+        draw_fan_in(model, seed=spec.seed)
+    return Built(model, processor)
+
+
+def _tokenizer(spec: TokenizerSpec, texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    if not spec.path:
+        return build_tokenizer(texts, vocab_size=spec.vocab_size)
+    if not Path(spec.path).is_dir():
+        raise ConfigError(
+            f"model.tokenizer.path: no folder {spec.path}. Give the folder that holds "
+            "tokenizer.json, or leave it empty to build one from the data."
+        )
+    tokenizer = AutoTokenizer.from_pretrained(spec.path, local_files_only=True)
+    ensure_control_tokens(tokenizer)
+    return tokenizer
+
+
+def _config(key: str, model_type: str, options: dict[str, Any]) -> PreTrainedConfig:
+    """Return the transformers configuration of a part; unknown options are errors."""
+    if model_type not in CONFIG_MAPPING:
+        hint = did_you_mean(model_type, CONFIG_MAPPING.keys())
+        raise ConfigError(f"{key}.model_type: transformers has no {model_type!r}.{hint}")
+    known = set(CONFIG_MAPPING[model_type]().to_dict())
+    for name in options:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise ConfigError(f"{key}.config: {model_type!r} has no option {name!r}.{hint}")
+    try:
+        return AutoConfig.for_model(model_type, **options)
+    except (TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ConfigError(f"{key}.config: transformers refuses it: {reason}") from error
+
+
+def _vision(spec: TowerSpec, width: int) -> dict[str, Any]:
+    config = _config("model.vision", spec.model_type, dict(spec.config))
+    kind = _kind(spec.model_type, vision_encoders.names())
+    encoder = vision_encoders.get(kind)
+    layout: ImageLayout = layout_from(_layout_options(spec, config))  # type: ignore[assignment] # the vision layouts are ImageLayouts
+    connector = _connector(spec, encoder, config, width)
+    side = int(config.image_size)
+    rows = connector.rows(layout.plan(side, side))
+    layout = layout_from(options_of(layout) | {"rows_per_unit": rows})  # type: ignore[assignment] # as above
+    for height, wide in ((side, side), (3 * side, side), (side, 2 * side)):
+        plan = layout.plan(height, wide)
+        if plan.patches != encoder.grid(config):
+            raise AlignmentError(
+                f"model.vision: the layout cuts {plan.patches} patches, but the encoder makes "
+                f"{encoder.grid(config)}. Set the layout's size and patch to the encoder's."
+            )
+        _agree("model.vision", plan.rows, connector.rows(plan))
+    return {
+        "vision_config": config,
+        "vision_encoder": {"kind": kind, "layer": spec.layer, "drop": spec.drop},
+        "vision_connector": {"kind": spec.connector.kind} | dict(spec.connector.options),
+        "layout": options_of(layout),
+    }
+
+
+def _audio(spec: TowerSpec, width: int) -> dict[str, Any]:
+    config = _config("model.audio", spec.model_type, dict(spec.config))
+    kind = _kind(spec.model_type, audio_encoders.names())
+    encoder = audio_encoders.get(kind)
+    options = {"kind": spec.layout.kind, "mels": int(config.num_mel_bins)}
+    layout: AudioLayout = layout_from(options | dict(spec.layout.options))  # type: ignore[assignment] # the audio layouts are AudioLayouts
+    connector = _connector(spec, encoder, config, width)
+    if "frames" in spec.connector.options:
+        frames = {"frames_per_row": int(spec.connector.options["frames"])}  # type: ignore[arg-type] # validated by the connector
+        layout = layout_from(options_of(layout) | frames)  # type: ignore[assignment] # as above
+    for seconds in (0.01, 0.5, 1.0, 2.7, 61.3):
+        plan = layout.plan(round(seconds * layout.rate))
+        if plan.patches != encoder.grid(config):
+            raise AlignmentError(
+                f"model.audio: the layout makes {plan.patches[1]} encoder frames per chunk, but "
+                f"the encoder makes {encoder.grid(config)[1]}. Set layout.chunk_seconds to match "
+                "max_source_positions."
+            )
+        _agree("model.audio", plan.rows, connector.rows(plan))
+    return {
+        "audio_config": config,
+        "audio_encoder": {"kind": kind, "layer": spec.layer, "drop": spec.drop},
+        "audio_connector": {"kind": spec.connector.kind} | dict(spec.connector.options),
+        "layout": options_of(layout),
+    }
+
+
+def _kind(model_type: str, names: list[str]) -> str:
+    """A file of the model type's own name, or the general one."""
+    return model_type if model_type in names else "hf"
+
+
+def _layout_options(spec: TowerSpec, config: PreTrainedConfig) -> dict[str, Any]:
+    sizes = {"size": int(config.image_size), "patch": int(config.patch_size)}
+    return {"kind": spec.layout.kind} | sizes | dict(spec.layout.options)
+
+
+def _connector(
+    spec: TowerSpec, encoder: type[EncoderKind], config: PreTrainedConfig, width: int
+) -> Connector:
+    options = {"kind": spec.connector.kind} | dict(spec.connector.options)
+    with torch.device("meta"):
+        return build_connector(options, in_width=encoder.width(config), out_width=width)
+
+
+def _agree(key: str, promised: int, made: int) -> None:
+    if promised != made:
+        raise AlignmentError(
+            f"{key}: the layout promises {promised} rows for a medium, but the connector makes "
+            f"{made}. Change the layout's or the connector's options."
+        )
+
+
+def _video(spec: ModelSpec) -> dict[str, Any] | None:
+    if spec.video is None or spec.vision is None:
+        return None
+    return {"kind": spec.video.sampler} | dict(spec.video.options)

@@ -1,0 +1,48 @@
+"""The configuration of a composite: nested configurations of its towers, options of its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+
+class HocketConfig(PreTrainedConfig):  # type: ignore[misc] # transformers ships no types for it
+    """Architecture of one checkpoint; everything that is needed to load it.
+
+    Attributes:
+        text_config: configuration of the language model.
+        vision_config: configuration of the vision tower, or None.
+        audio_config: configuration of the audio tower, or None.
+        vision_encoder: ``{"kind", "layer", "drop"}``: how features are read.
+        audio_encoder: the same for sound.
+        vision_connector: ``{"kind", ...options}`` of the vision connector.
+        audio_connector: the same for sound.
+        image_token_id: placeholder of pictures.
+        video_token_id: placeholder of videos.
+        audio_token_id: placeholder of sounds.
+        init: how weights are drawn that no checkpoint holds: ``fan_in`` or ``transformers``.
+    """
+
+    model_type = "hocket"
+    sub_configs_defaults = {
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama"),
+        "vision_config": SubConfigSpec(
+            config_class=AutoConfig, model_type="siglip_vision_model", optional=True
+        ),
+        "audio_config": SubConfigSpec(config_class=AutoConfig, model_type="whisper", optional=True),
+    }
+
+    text_config: Any = None
+    vision_config: Any = None
+    audio_config: Any = None
+    vision_encoder: Any = None
+    audio_encoder: Any = None
+    vision_connector: Any = None
+    audio_connector: Any = None
+    image_token_id: int = 0
+    video_token_id: int = 0
+    audio_token_id: int = 0
+    init: str = "transformers"
+    tie_word_embeddings: bool = False

@@ -1,0 +1,323 @@
+"""The composite: towers, connectors and a language model as one transformers model.
+
+The processor has already written one placeholder token per row, so the model's own work is small:
+encode, connect, write the rows over the placeholders, run the language model.
+
+Letters: B rows of a batch, T tokens, D language width, V vocabulary, U encoder units, S spans,
+R rows over all spans, M mel bins, F mel frames, H and W pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import AutoModel, GenerationMixin, PreTrainedModel
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+
+from hocket._errors import AlignmentError
+from hocket.model.config import HocketConfig
+from hocket.model.loss import supervised_loss
+from hocket.parts.audio import audio_encoders
+from hocket.parts.connector import Connector, build_connector
+from hocket.parts.features import Features
+from hocket.parts.vision import vision_encoders
+
+MEDIA = (
+    "pixel_values",
+    "image_spans",
+    "pixel_values_videos",
+    "video_spans",
+    "frame_times",
+    "input_features",
+    "feature_lengths",
+    "audio_spans",
+)
+
+
+class HocketPreTrainedModel(PreTrainedModel):  # type: ignore[misc] # transformers ships no types
+    """What both classes of the composite share with transformers."""
+
+    config_class = HocketConfig
+    base_model_prefix = "model"
+    input_modalities = ("image", "video", "audio", "text")
+    supports_gradient_checkpointing = True
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+
+class HocketModel(HocketPreTrainedModel):
+    """Towers, connectors and language model without the output head.
+
+    Parameter names are those of transformers' Llava: ``vision_tower``, ``multi_modal_projector``,
+    ``language_model``, and ``audio_tower``, ``audio_projector`` beside them.
+    """
+
+    def __init__(self, config: HocketConfig) -> None:
+        super().__init__(config)
+        width = config.text_config.hidden_size
+        self.vision_tower: PreTrainedModel | None = None
+        self.multi_modal_projector: Connector | None = None
+        self.audio_tower: PreTrainedModel | None = None
+        self.audio_projector: Connector | None = None
+        if config.vision_config is not None:
+            vision = vision_encoders.get(config.vision_encoder["kind"])
+            self.vision_tower = vision.build(config.vision_config)
+            self.multi_modal_projector = build_connector(
+                config.vision_connector,
+                in_width=vision.width(config.vision_config),
+                out_width=width,
+            )
+        if config.audio_config is not None:
+            audio = audio_encoders.get(config.audio_encoder["kind"])
+            self.audio_tower = audio.build(config.audio_config)
+            self.audio_projector = build_connector(
+                config.audio_connector, in_width=audio.width(config.audio_config), out_width=width
+            )
+        self.language_model = AutoModel.from_config(config.text_config)
+        # Set by the training runtime when several processes must take part in every collective.
+        self.join_all_parts = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the language model's token table."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the language model's token table."""
+        self.language_model.set_input_embeddings(value)
+
+    def vision_rows(
+        self, pixels: Tensor, spans: Tensor | None = None, times: Tensor | None = None
+    ) -> Tensor:
+        """Turn pictures or frames (U, 3, H, W) into (R, D) rows in span order."""
+        assert self.vision_tower is not None and self.multi_modal_projector is not None
+        options = self.config.vision_encoder
+        kind = vision_encoders.get(options["kind"])
+        x = kind.encode(
+            self.vision_tower,
+            pixels.to(self.vision_tower.dtype),
+            layer=options["layer"],
+            drop=options["drop"],
+        )
+        grid = kind.grid(self.config.vision_config)
+        return self.multi_modal_projector(Features(x, grid, spans=spans, times=times))
+
+    def audio_rows(
+        self, mels: Tensor, lengths: Tensor | None = None, spans: Tensor | None = None
+    ) -> Tensor:
+        """Turn log-mel chunks (U, M, F) into (R, D) rows in span order."""
+        assert self.audio_tower is not None and self.audio_projector is not None
+        options = self.config.audio_encoder
+        kind = audio_encoders.get(options["kind"])
+        x = kind.encode(
+            self.audio_tower,
+            mels.to(self.audio_tower.dtype),
+            layer=options["layer"],
+            drop=options["drop"],
+        )
+        return self.audio_projector(Features(x, (1, x.shape[1]), spans=spans, lengths=lengths))
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_spans: Tensor | None = None,
+        pixel_values_videos: Tensor | None = None,
+        video_spans: Tensor | None = None,
+        frame_times: Tensor | None = None,
+        input_features: Tensor | None = None,
+        feature_lengths: Tensor | None = None,
+        audio_spans: Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPast:
+        """Write the media rows over their placeholders and run the language model.
+
+        Raises:
+            AlignmentError: placeholder tokens and rows differ in number.
+        """
+        if inputs_embeds is None:
+            assert input_ids is not None
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+            rows: dict[int, Tensor] = {}
+            if pixel_values is not None:
+                rows[self.config.image_token_id] = self.vision_rows(pixel_values, image_spans)
+            if pixel_values_videos is not None:
+                rows[self.config.video_token_id] = self.vision_rows(
+                    pixel_values_videos, video_spans, frame_times
+                )
+            if input_features is not None:
+                rows[self.config.audio_token_id] = self.audio_rows(
+                    input_features, feature_lengths, audio_spans
+                )
+            inputs_embeds = self._write(inputs_embeds, input_ids, rows)
+            if self.join_all_parts:
+                inputs_embeds = self._join_absent_parts(inputs_embeds, rows)
+        return self.language_model(
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+
+    def _write(self, embeds: Tensor, ids: Tensor, rows: dict[int, Tensor]) -> Tensor:
+        """Put (R, D) rows at the R placeholder positions of (B, T, D)."""
+        names = {
+            self.config.image_token_id: "image",
+            self.config.video_token_id: "video",
+            self.config.audio_token_id: "audio",
+        }
+        for token, values in rows.items():
+            places = ids == token
+            count = int(places.sum())
+            if count != len(values):
+                raise AlignmentError(
+                    f"the batch holds {count} <{names[token]}> placeholder tokens, but the encoder "
+                    f"and connector made {len(values)} rows. The processor and the model come "
+                    "from different checkpoints, or the text was cut inside a medium."
+                )
+            embeds = embeds.masked_scatter(places[..., None], values.to(embeds.dtype))
+        return embeds
+
+    def _join_absent_parts(self, embeds: Tensor, rows: dict[int, Tensor]) -> Tensor:
+        """Run absent parts once on zeros, weighted with zero, so that every rank reduces them."""
+        config = self.config
+        seen = rows.keys() & {config.image_token_id, config.video_token_id}
+        if self.vision_tower is not None and not seen:
+            side = config.vision_config.image_size
+            zeros = embeds.new_zeros((1, 3, side, side))
+            embeds = embeds + 0.0 * self.vision_rows(zeros).sum()
+        if self.audio_tower is not None and config.audio_token_id not in rows:
+            frames = 2 * config.audio_config.max_source_positions
+            zeros = embeds.new_zeros((1, config.audio_config.num_mel_bins, frames))
+            embeds = embeds + 0.0 * self.audio_rows(zeros).sum()
+        return embeds
+
+
+class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  # type: ignore[misc] # as above
+    """The composite with its output head: what `AutoModelForMultimodalLM` opens."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+    accepts_loss_kwargs = True
+
+    def __init__(self, config: HocketConfig) -> None:
+        super().__init__(config)
+        self.model = HocketModel(config)
+        text = config.text_config
+        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the output head."""
+        return self.lm_head
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Replace the output head."""
+        self.lm_head = new_embeddings
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_spans: Tensor | None = None,
+        pixel_values_videos: Tensor | None = None,
+        video_spans: Tensor | None = None,
+        frame_times: Tensor | None = None,
+        input_features: Tensor | None = None,
+        feature_lengths: Tensor | None = None,
+        audio_spans: Tensor | None = None,
+        logits_to_keep: int | Tensor = 0,
+        num_items_in_batch: Tensor | int | None = None,
+        loss_only: bool = False,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Run the composite.
+
+        Args:
+            input_ids: int64 (B, T), placeholders included.
+            attention_mask: int64 (B, T) of a padded batch; a packed batch has none.
+            position_ids: int64 (B, T); they restart at 0 with each packed example.
+            past_key_values: the key-value cache of a generation.
+            inputs_embeds: (B, T, D) instead of `input_ids`, media included.
+            labels: int64 (B, T), -100 where nothing is learned.
+            pixel_values: float (U, 3, H, W) of all pictures.
+            image_spans: int64 (S, 5): units, rows, t, h, w of each picture.
+            pixel_values_videos: float (U, 3, H, W) of all video frames.
+            video_spans: int64 (S, 5) of each video.
+            frame_times: float (U,) seconds of each video frame.
+            input_features: float (U, M, F) of all sounds.
+            feature_lengths: int64 (U,) encoder frames that are not padding.
+            audio_spans: int64 (S, 5) of each sound.
+            logits_to_keep: compute the logits of the last so many positions only; 0 for all.
+            num_items_in_batch: supervised tokens of the global step, by which the loss is divided.
+            loss_only: leave the logits out and run the head at supervised positions only.
+            **kwargs: options of the language model.
+
+        Raises:
+            AlignmentError: placeholder tokens and rows differ in number.
+        """
+        if labels is not None:
+            # A cache would switch off the isolation of packed examples without a warning.
+            kwargs.setdefault("use_cache", False)
+        output = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            pixel_values=pixel_values,
+            image_spans=image_spans,
+            pixel_values_videos=pixel_values_videos,
+            video_spans=video_spans,
+            frame_times=frame_times,
+            input_features=input_features,
+            feature_lengths=feature_lengths,
+            audio_spans=audio_spans,
+            **kwargs,
+        )
+        hidden = output.last_hidden_state
+        loss = None
+        if labels is not None:
+            loss = supervised_loss(hidden, labels, self.lm_head, num_items_in_batch)
+        logits = None
+        if not (loss_only and labels is not None):
+            keep = (
+                slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+            )
+            logits = self.lm_head(hidden[:, keep])
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=output.past_key_values,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+
+    def prepare_inputs_for_generation(
+        self,
+        input_ids: Tensor,
+        is_first_iteration: bool | None = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Hand media to the first step only; later steps find them in the cache."""
+        inputs = super().prepare_inputs_for_generation(
+            input_ids, is_first_iteration=is_first_iteration, **kwargs
+        )
+        if not is_first_iteration and kwargs.get("use_cache", True):
+            for name in MEDIA:
+                inputs.pop(name, None)
+        return inputs

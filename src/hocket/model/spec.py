@@ -1,0 +1,110 @@
+"""What a model is composed of, as plain data: one vision part, one audio part, one language part.
+
+Each part names its kind (a transformers `model_type` for towers and language models, a registered
+file for connectors and layouts) and its options. `hocket.model.build` turns it into a model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Options = dict[str, int | float | str | bool | list[int] | list[float] | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartSpec:
+    """A registered part and its options.
+
+    Attributes:
+        kind: the registered name, such as ``mlp``.
+        options: keyword options of that part.
+    """
+
+    kind: str
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TowerSpec:
+    """An encoder of pictures or sound, and how it joins the language model.
+
+    Attributes:
+        model_type: the transformers model type of the encoder, such as ``siglip_vision_model``.
+        config: options of that transformers configuration; the rest keep their defaults.
+        layer: index of the hidden state used; -1 is the encoder's own last output.
+        drop: leading tokens to drop: 1 for a class token.
+        layout: how media become encoder inputs.
+        connector: how encoder features become rows of the language model.
+    """
+
+    model_type: str
+    layout: PartSpec
+    connector: PartSpec
+    config: Options = field(default_factory=dict)
+    layer: int = -1
+    drop: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageSpec:
+    """The language model.
+
+    Attributes:
+        model_type: the transformers model type, such as ``llama`` or ``qwen3``.
+        config: options of that transformers configuration.
+    """
+
+    model_type: str = "llama"
+    config: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerSpec:
+    """Where the tokenizer comes from.
+
+    Attributes:
+        path: folder of a tokenizer; empty builds one from the words of the training data.
+        vocab_size: largest vocabulary, when built from the data.
+        template: name of the chat template, a file in ``chat/templates``.
+    """
+
+    path: str = ""
+    vocab_size: int = 4096
+    template: str = "chatml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoSpec:
+    """How a video becomes frames for the vision tower.
+
+    Attributes:
+        sampler: name of the frame sampler: ``uniform``, ``fps`` or ``history``.
+        options: options of the sampler, such as ``{"frames": 8}``.
+    """
+
+    sampler: str = "uniform"
+    options: Options = field(default_factory=lambda: {"frames": 8})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A composition: towers, connectors, language model, tokenizer and initial weights.
+
+    Attributes:
+        language: the language model.
+        vision: the picture and video tower; None for a model without eyes.
+        audio: the sound tower; None for a model without ears.
+        video: how videos are sampled; None for a model without video.
+        tokenizer: where the tokenizer comes from.
+        init: ``fan_in`` for small models trained from scratch, ``transformers`` for each
+            class's own.
+        seed: seed of the initial weights.
+    """
+
+    language: LanguageSpec
+    vision: TowerSpec | None = None
+    audio: TowerSpec | None = None
+    video: VideoSpec | None = None
+    tokenizer: TokenizerSpec = field(default_factory=TokenizerSpec)
+    init: str = "fan_in"
+    seed: int = 0

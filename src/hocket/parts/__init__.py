@@ -1,0 +1,1 @@
+"""The replaceable pieces. One part = one file = one name; each file stands alone."""

@@ -1,0 +1,36 @@
+"""Whisper's encoder without its decoder; takes log-mel float (U, M, F), halves the frames."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from hocket.parts.audio import audio_encoders
+
+
+@audio_encoders.register
+class Whisper:
+    """The encoder half of a Whisper model."""
+
+    @staticmethod
+    def build(config: PreTrainedConfig) -> PreTrainedModel:
+        """Return the encoder with random weights and fixed sinusoidal positions."""
+        return WhisperEncoder(config)
+
+    @staticmethod
+    def width(config: PreTrainedConfig) -> int:
+        """Return the hidden size."""
+        return int(config.d_model)
+
+    @staticmethod
+    def grid(config: PreTrainedConfig) -> tuple[int, int]:
+        """Return (1, encoder frames of one chunk)."""
+        return 1, int(config.max_source_positions)
+
+    @staticmethod
+    def encode(tower: PreTrainedModel, inputs: Tensor, *, layer: int, drop: int) -> Tensor:
+        """Return (U, F / 2, C); layer -1 is the encoder's normalised output."""
+        output = tower(inputs, output_hidden_states=layer != -1)
+        x = output.last_hidden_state if layer == -1 else output.hidden_states[layer]
+        return x[:, drop:]

@@ -1,0 +1,28 @@
+"""What an encoder hands to a connector.
+
+Letters: U encoder units, P patches (or frames) of one unit, C encoder width, S spans.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Features(NamedTuple):
+    """Encoder outputs of one modality in reading order.
+
+    Attributes:
+        x: (U, P, C).
+        grid: the P positions of a unit as (height, width); (1, P) for sound.
+        spans: int64 (S, 5): units, rows, t, h, w; None when every unit is its own span.
+        lengths: int64 (U,) positions of each unit that are not padding; None when all are.
+        times: float32 (U,) seconds of each unit; None for still pictures.
+    """
+
+    x: Tensor
+    grid: tuple[int, int]
+    spans: Tensor | None = None
+    lengths: Tensor | None = None
+    times: Tensor | None = None

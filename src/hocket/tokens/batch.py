@@ -1,0 +1,109 @@
+"""Examples become one batch of tensors, padded or packed.
+
+Letters: B rows, T tokens of the longest row, S spans, U encoder units, M mel bins, F mel frames.
+
+A padded batch carries an attention mask. A packed batch carries none: its position ids restart at
+0 with each example, and transformers separates the examples by that alone. An all-ones mask or a
+key-value cache would silently join them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NotRequired, TypedDict
+
+import torch
+from torch import Tensor
+
+from hocket.tokens.example import Example
+from hocket.tokens.span import Modality
+
+IGNORED = -100
+
+
+class Batch(TypedDict):
+    """What the model's ``forward`` takes."""
+
+    input_ids: Tensor  # int64 (B, T)
+    labels: NotRequired[Tensor]  # int64 (B, T)
+    attention_mask: NotRequired[Tensor]  # int64 (B, T), padded batches only
+    position_ids: NotRequired[Tensor]  # int64 (B, T), packed batches only
+    pixel_values: NotRequired[Tensor]  # float32 (U, 3, H, W)
+    image_spans: NotRequired[Tensor]  # int64 (S, 5): units, rows, t, h, w
+    pixel_values_videos: NotRequired[Tensor]  # float32 (U, 3, H, W)
+    video_spans: NotRequired[Tensor]  # int64 (S, 5)
+    frame_times: NotRequired[Tensor]  # float32 (U,) seconds
+    input_features: NotRequired[Tensor]  # float32 (U, M, F)
+    feature_lengths: NotRequired[Tensor]  # int64 (U,) encoder frames
+    audio_spans: NotRequired[Tensor]  # int64 (S, 5)
+
+
+def pad_batch(examples: Sequence[Example], *, pad_id: int, side: Literal["left", "right"]) -> Batch:
+    """Give each example its own row; generation pads on the left."""
+    width = max(len(example.outline.input_ids) for example in examples)
+    ids = torch.full((len(examples), width), pad_id)
+    labels = torch.full((len(examples), width), IGNORED)
+    mask = torch.zeros((len(examples), width), dtype=torch.long)
+    for row, example in enumerate(examples):
+        length = len(example.outline.input_ids)
+        at = slice(width - length, width) if side == "left" else slice(0, length)
+        ids[row, at] = torch.tensor(example.outline.input_ids)
+        labels[row, at] = torch.tensor(example.outline.labels)
+        mask[row, at] = 1
+    batch = Batch(input_ids=ids, labels=labels, attention_mask=mask)
+    _add_media(batch, examples)
+    return batch
+
+
+def pack_batch(rows: Sequence[Sequence[Example]], *, pad_id: int) -> Batch:
+    """Put several examples in each row, isolated by restarting position ids.
+
+    The first label of each example is never learned, because the position that would predict it
+    belongs to its neighbour. The tail of a short row is an example of its own without labels.
+    """
+    width = max(sum(len(example.outline.input_ids) for example in row) for row in rows)
+    ids = torch.full((len(rows), width), pad_id)
+    labels = torch.full((len(rows), width), IGNORED)
+    positions = torch.zeros((len(rows), width), dtype=torch.long)
+    for number, row in enumerate(rows):
+        at = 0
+        for example in row:
+            stop = at + len(example.outline.input_ids)
+            ids[number, at:stop] = torch.tensor(example.outline.input_ids)
+            labels[number, at + 1 : stop] = torch.tensor(example.outline.labels[1:])
+            positions[number, at:stop] = torch.arange(stop - at)
+            at = stop
+        positions[number, at:] = torch.arange(width - at)
+    batch = Batch(input_ids=ids, labels=labels, position_ids=positions)
+    _add_media(batch, [example for row in rows for example in row])
+    return batch
+
+
+def _add_media(batch: Batch, examples: Sequence[Example]) -> None:
+    """Concatenate the encoder inputs in reading order; absent kinds stay absent."""
+    if images := [example.images for example in examples if example.images is not None]:
+        batch["pixel_values"] = torch.cat(images)
+        batch["image_spans"] = _span_table(examples, Modality.IMAGE)
+    if frames := [example.frames for example in examples if example.frames is not None]:
+        batch["pixel_values_videos"] = torch.cat(frames)
+        batch["video_spans"] = _span_table(examples, Modality.VIDEO)
+        batch["frame_times"] = torch.cat(
+            [example.frame_times for example in examples if example.frame_times is not None]
+        )
+    if sounds := [example.sounds for example in examples if example.sounds is not None]:
+        batch["input_features"] = torch.cat(sounds)
+        batch["audio_spans"] = _span_table(examples, Modality.AUDIO)
+        batch["feature_lengths"] = torch.cat(
+            [example.sound_lengths for example in examples if example.sound_lengths is not None]
+        )
+
+
+def _span_table(examples: Sequence[Example], modality: Modality) -> Tensor:
+    """Return int64 (S, 5): units, rows, t, h, w of each span of the modality."""
+    return torch.tensor(
+        [
+            [span.units, span.rows, *span.grid]
+            for example in examples
+            for span in example.spans(modality)
+        ]
+    )

@@ -1,0 +1,118 @@
+"""Sound as log-mel chunks, as Whisper takes it.
+
+Same numbers as transformers' ``WhisperFeatureExtractor``: 25 ms Hann windows every 10 ms, power
+spectrum, Slaney mel filters, log10, floored 8 below the loudest bin, then ``(x + 4) / 4``.
+Longer sounds become several chunks, each an encoder unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.audio_utils import mel_filter_bank
+
+from hocket.tokens.layout import layouts
+from hocket.tokens.span import Plan
+
+WINDOW = 400
+HOP = 160
+
+
+@layouts.register
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioMel:
+    """Cut a sound into chunks of log-mel frames.
+
+    Attributes:
+        rate: samples per second the encoder expects.
+        mels: mel bins.
+        chunk_seconds: length of one encoder unit; the last one is padded with silence.
+        encoder_stride: mel frames per encoder frame (2 for Whisper's convolutions).
+        frames_per_row: encoder frames per language-model row, filled in from the connector.
+        trim: drop the rows that hold only padding.
+    """
+
+    rate: int = 16000
+    mels: int = 80
+    chunk_seconds: float = 30.0
+    encoder_stride: int = 2
+    frames_per_row: int = 1
+    trim: bool = True
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples of one unit."""
+        return round(self.chunk_seconds * self.rate)
+
+    @property
+    def samples_per_row(self) -> int:
+        """Samples that one language-model row stands for."""
+        return HOP * self.encoder_stride * self.frames_per_row
+
+    def plan(self, samples: int) -> Plan:
+        """Return chunks, valid encoder frames and rows of that many samples."""
+        chunk = self.chunk_samples
+        units = max(1, -(-samples // chunk))
+        full = chunk // HOP // self.encoder_stride
+        valid = [full] * units
+        if self.trim:
+            rest = max(samples - (units - 1) * chunk, 1)
+            valid[-1] = min(full, -(-rest // (HOP * self.encoder_stride)))
+        rows = sum(-(-frames // self.frames_per_row) for frames in valid)
+        return Plan(
+            units=units, patches=(1, full), rows=rows, grid=(rows, 1, 1), valid=tuple(valid)
+        )
+
+    def capacity(self, plan: Plan) -> int:
+        """Return the longest sound, in samples, that keeps the plan."""
+        last = -(-self.lengths(plan)[-1] // self.frames_per_row) * self.samples_per_row
+        return (plan.units - 1) * self.chunk_samples + min(last, self.chunk_samples)
+
+    def lengths(self, plan: Plan) -> list[int]:
+        """Return the encoder frames of each unit that are not padding."""
+        return list(plan.valid or [plan.patches[1]] * plan.units)
+
+    def units(self, wave: np.ndarray, plan: Plan) -> np.ndarray:
+        """Turn float32 (L,) into log-mel float32 (U, mels, frames)."""
+        padded = np.zeros(plan.units * self.chunk_samples, dtype=np.float32)
+        padded[: len(wave)] = wave[: len(padded)]
+        chunks = torch.from_numpy(padded.reshape(plan.units, self.chunk_samples))
+        return log_mel(chunks, mels=self.mels, rate=self.rate).numpy()
+
+
+def log_mel(chunks: Tensor, *, mels: int, rate: int) -> Tensor:
+    """Return Whisper's log-mel spectrogram.
+
+    Args:
+        chunks: float32 (U, L) samples.
+        mels: mel bins.
+        rate: samples per second.
+
+    Returns:
+        float32 (U, mels, L // 160).
+    """
+    window = torch.hann_window(WINDOW)
+    spectrum = torch.stft(chunks, WINDOW, HOP, window=window, return_complex=True)
+    power = (spectrum[..., :-1].abs() ** 2).contiguous()
+    bins = (_filters(mels, rate).T @ power).clamp(min=1e-10).log10()
+    floor = bins.amax(dim=(1, 2), keepdim=True) - 8.0
+    return (torch.maximum(bins, floor) + 4.0) / 4.0
+
+
+@lru_cache(maxsize=4)
+def _filters(mels: int, rate: int) -> Tensor:
+    """Return float32 (201, mels) Slaney filters up to 8 kHz."""
+    bank = mel_filter_bank(
+        num_frequency_bins=1 + WINDOW // 2,
+        num_mel_filters=mels,
+        min_frequency=0.0,
+        max_frequency=8000.0,
+        sampling_rate=rate,
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    return torch.from_numpy(bank).to(torch.float32)

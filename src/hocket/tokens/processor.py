@@ -1,0 +1,414 @@
+"""The processor: conversations in, token ids, labels, spans and encoder inputs out.
+
+It is transformers' processor of the checkpoint (``AutoProcessor`` opens it) and the only code
+that turns media into placeholder tokens, for training, evaluation, chat and serving alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from PIL import Image as Pil
+from transformers import BatchFeature, PreTrainedTokenizerFast
+from transformers.processing_utils import ProcessorMixin
+
+from hocket._errors import AlignmentError, ConfigError, DataError
+from hocket.chat.conversation import Conversation, Medium, Message, Role
+from hocket.media.audio import Audio
+from hocket.media.frames import FrameSampler, sampler_from
+from hocket.media.image import Image
+from hocket.media.video import Video
+from hocket.tokens.batch import IGNORED, pad_batch
+from hocket.tokens.example import Cost, Example, Outline
+from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from
+from hocket.tokens.span import Modality, Plan, Span
+from hocket.tokens.text import TextEncoder, Tokens
+from hocket.tokens.tokenizer import AUDIO, IMAGE, VIDEO
+
+Options = dict[str, Any]
+
+
+class MediaTransform(Protocol):
+    """Changes decoded media before they become encoder inputs: an augmentation.
+
+    ``array`` is uint8 (H, W, 3) for a picture, uint8 (N, H, W, 3) for a video, float32 (L,) for
+    a sound, whose result may hold at most `limit` samples. `index` counts the media of a sample.
+    """
+
+    def __call__(
+        self, modality: Modality, array: np.ndarray, *, index: int, limit: int | None
+    ) -> np.ndarray: ...
+
+
+class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ships no types for it
+    """Tokenizer, layouts and chat template of one checkpoint.
+
+    Args:
+        tokenizer: a fast tokenizer that knows ``<image>``, ``<video>`` and ``<audio>``.
+        image_layout: options of the layout of pictures and frames, or None without vision.
+        audio_layout: options of the layout of sounds, or None without audio.
+        video_sampling: options of the frame sampler, or None without video.
+        chat_template: Jinja source of the chat template.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        image_layout: Options | None = None,
+        audio_layout: Options | None = None,
+        video_sampling: Options | None = None,
+        chat_template: str | None = None,
+    ) -> None:
+        super().__init__(tokenizer, chat_template=chat_template or tokenizer.chat_template)
+        self.image_layout = image_layout
+        self.audio_layout = audio_layout
+        self.video_sampling = video_sampling
+        self.images: ImageLayout | None = layout_from(image_layout) if image_layout else None  # type: ignore[assignment] # the kind decides which protocol holds
+        self.sounds: AudioLayout | None = layout_from(audio_layout) if audio_layout else None  # type: ignore[assignment] # as above
+        self.sampler: FrameSampler | None = sampler_from(video_sampling) if video_sampling else None
+        self.placeholder_ids = {
+            Modality.IMAGE: self._id_of(IMAGE),
+            Modality.VIDEO: self._id_of(VIDEO),
+            Modality.AUDIO: self._id_of(AUDIO),
+        }
+        self._modality_of = {token: kind for kind, token in self.placeholder_ids.items()}
+        self._text: TextEncoder | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``processor_config.json`` holds: the layouts, nothing derived."""
+        keep = ("image_layout", "audio_layout", "video_sampling")
+        return {"processor_class": type(self).__name__} | {
+            name: self.__dict__[name] for name in keep
+        }
+
+    @property
+    def text(self) -> TextEncoder:
+        """The encoder of this checkpoint's chat template.
+
+        Raises:
+            ConfigError: the checkpoint has no chat template.
+        """
+        if self._text is None:
+            if not self.chat_template:
+                raise ConfigError(
+                    "the processor has no chat template. Set model.tokenizer.template."
+                )
+            self._text = TextEncoder(self.tokenizer, self.chat_template)
+        return self._text
+
+    def measure(self, conversation: Conversation, *, for_answer: bool = False) -> Outline:
+        """Tokenise a conversation and plan its media from their headers, decoding nothing.
+
+        Raises:
+            MediaError: a header cannot be read.
+            ConfigError: the model has no encoder for a medium.
+        """
+        tokens = self.text.encode(conversation, for_answer=for_answer)
+        media = list(conversation.media())
+        plans = [self._plan(medium, conversation.source) for medium in media]
+        return self._expand(tokens, media, plans, conversation)
+
+    def encode(
+        self,
+        conversation: Conversation,
+        *,
+        for_answer: bool = False,
+        transform: MediaTransform | None = None,
+        outline: Outline | None = None,
+    ) -> Example:
+        """Tokenise a conversation and decode its media.
+
+        Args:
+            conversation: the dialogue.
+            for_answer: open the assistant's next turn, for generation.
+            transform: an augmentation of the decoded media.
+            outline: what `measure` returned for the same conversation, to save the work.
+
+        Raises:
+            MediaError: a medium cannot be decoded.
+            AlignmentError: a decoded medium does not fill its plan.
+        """
+        outline = outline or self.measure(conversation, for_answer=for_answer)
+        images: list[np.ndarray] = []
+        frames: list[np.ndarray] = []
+        times: list[np.ndarray] = []
+        sounds: list[np.ndarray] = []
+        lengths: list[int] = []
+        for index, (medium, plan) in enumerate(
+            zip(conversation.media(), outline.plans, strict=True)
+        ):
+            if isinstance(medium, Image):
+                images.append(self._image_units(medium, plan, transform, index, outline))
+            elif isinstance(medium, Video):
+                units, seconds = self._video_units(medium, plan, transform, index, outline)
+                frames.append(units)
+                times.append(seconds)
+            else:
+                sounds.append(self._sound_units(medium, plan, transform, index, outline))
+                lengths.extend(self._need_sounds(outline.source).lengths(plan))
+        return Example(
+            outline=outline,
+            images=torch.from_numpy(np.concatenate(images)) if images else None,
+            frames=torch.from_numpy(np.concatenate(frames)) if frames else None,
+            frame_times=torch.from_numpy(np.concatenate(times)) if times else None,
+            sounds=torch.from_numpy(np.concatenate(sounds)) if sounds else None,
+            sound_lengths=torch.tensor(lengths) if lengths else None,
+        )
+
+    def __call__(
+        self,
+        images: Any = None,
+        text: str | Sequence[str] | None = None,
+        videos: Any = None,
+        audio: Any = None,
+        padding_side: Literal["left", "right"] = "left",
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """Transformers' processor call: text with placeholders, and the media in order.
+
+        Args:
+            images: one picture or a flat list, in the order of the ``<image>`` placeholders.
+            text: one or several texts that contain ``<image>``, ``<video>`` or ``<audio>``.
+            videos: one video or a flat list of uint8 arrays (N, H, W, 3) or paths.
+            audio: one sound or a flat list of float32 arrays (L,) at the model's rate, or paths.
+            padding_side: generation pads on the left, training on the right.
+            **kwargs: accepted for the common processor interface; ``return_tensors`` is "pt".
+        """
+        texts = [text] if isinstance(text, str) else list(text or [])
+        rate = self.sounds.rate if self.sounds else 0
+        queues: dict[Modality, list[Medium]] = {
+            Modality.IMAGE: [as_image(item) for item in as_list(images)],
+            Modality.VIDEO: [as_video(item) for item in as_list(videos)],
+            Modality.AUDIO: [as_audio(item, rate=rate) for item in as_list(audio)],
+        }
+        examples = []
+        for number, one in enumerate(texts):
+            ids = self.tokenizer(one, add_special_tokens=False)["input_ids"]
+            media = [
+                self._next(queues, self._modality_of[i]) for i in ids if i in self._modality_of
+            ]
+            source = f"text {number}"
+            stub = Conversation(id=str(number), messages=(), source=source)
+            plans = [self._plan(medium, source) for medium in media]
+            outline = self._expand(Tokens(ids, [False] * len(ids)), media, plans, stub)
+            examples.append(self._decode_all(media, outline))
+        if left := {kind.value: len(queue) for kind, queue in queues.items() if queue}:
+            raise AlignmentError(f"media without a placeholder in the text: {left}.")
+        pad_id = self.tokenizer.pad_token_id
+        batch = dict(pad_batch(examples, pad_id=pad_id, side=padding_side))
+        batch.pop("labels")
+        return BatchFeature(batch)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """Every key a batch may hold."""
+        media = ["pixel_values", "image_spans", "pixel_values_videos", "video_spans"]
+        sound = ["frame_times", "input_features", "feature_lengths", "audio_spans"]
+        return ["input_ids", "attention_mask", *media, *sound]
+
+    def _decode_all(self, media: Sequence[Medium], outline: Outline) -> Example:
+        message = Message(Role.USER, tuple(media))
+        return self.encode(
+            Conversation(id=outline.id, messages=(message,), source=outline.source), outline=outline
+        )
+
+    def _next(self, queues: dict[Modality, list[Medium]], kind: Modality) -> Medium:
+        if not queues[kind]:
+            raise AlignmentError(f"the text has more <{kind.value}> placeholders than media.")
+        return queues[kind].pop(0)
+
+    def _id_of(self, token: str) -> int:
+        index = self.tokenizer.convert_tokens_to_ids(token)
+        if index is None or index == self.tokenizer.unk_token_id:
+            raise ConfigError(
+                f"the tokenizer has no token {token}. Add it with "
+                "hocket.tokens.tokenizer.ensure_control_tokens."
+            )
+        return int(index)
+
+    def _plan(self, medium: Medium, source: str) -> Plan:
+        if isinstance(medium, Audio):
+            layout = self._need_sounds(source)
+            return layout.plan(medium.frames(layout.rate))
+        images = self._need_images(source)
+        if isinstance(medium, Image):
+            return images.plan(*medium.size())
+        if self.sampler is None:
+            raise ConfigError(f"{source}: has a video, but the model takes none. Set model.video.")
+        count = medium.pick_count(self.sampler)
+        info = medium.probe()
+        frame = images.plan(info.height, info.width)
+        time, height, width = frame.grid
+        return Plan(
+            units=count * frame.units,
+            patches=frame.patches,
+            rows=count * frame.rows,
+            grid=(count * time, height, width),
+        )
+
+    def _expand(
+        self,
+        tokens: Tokens,
+        media: Sequence[Medium],
+        plans: Sequence[Plan],
+        conversation: Conversation,
+    ) -> Outline:
+        """Repeat each placeholder as often as its plan has rows."""
+        places = [at for at, token in enumerate(tokens.ids) if token in self._modality_of]
+        if len(places) != len(plans):
+            raise AlignmentError(
+                f"{conversation.source}: the template wrote {len(places)} placeholders for "
+                f"{len(plans)} media. The chat template must write one per medium."
+            )
+        ids: list[int] = []
+        labels: list[int] = []
+        spans: list[Span] = []
+        edges = [-1, *places, len(tokens.ids)]
+        for number, (before, at) in enumerate(pairwise(edges)):
+            text = slice(before + 1, at)
+            ids += tokens.ids[text]
+            labels += [
+                token if learned else IGNORED
+                for token, learned in zip(tokens.ids[text], tokens.learned[text], strict=True)
+            ]
+            if number < len(plans):
+                plan, kind = plans[number], self._modality_of[tokens.ids[at]]
+                spans.append(Span(kind, len(ids), plan.rows, plan.units, plan.grid))
+                ids += [tokens.ids[at]] * plan.rows
+                labels += [IGNORED] * plan.rows
+        return Outline(
+            id=conversation.id,
+            source=conversation.source,
+            input_ids=ids,
+            labels=labels,
+            spans=tuple(spans),
+            plans=tuple(plans),
+            cost=_cost(ids, labels, media, plans),
+        )
+
+    def _image_units(
+        self, image: Image, plan: Plan, transform: MediaTransform | None, index: int, at: Outline
+    ) -> np.ndarray:
+        pixels = image.load()
+        if transform:
+            pixels = transform(Modality.IMAGE, pixels, index=index, limit=None)
+        return _checked(self._need_images(at.source).units(pixels), plan, at, image)
+
+    def _video_units(
+        self, video: Video, plan: Plan, transform: MediaTransform | None, index: int, at: Outline
+    ) -> tuple[np.ndarray, np.ndarray]:
+        assert self.sampler is not None
+        frames, seconds = video.load(self.sampler)
+        if transform:
+            frames = transform(Modality.VIDEO, frames, index=index, limit=None)
+        layout = self._need_images(at.source)
+        per_frame = [layout.units(frame) for frame in frames]
+        units = _checked(np.concatenate(per_frame), plan, at, video)
+        times = np.repeat(seconds, [len(one) for one in per_frame]).astype(np.float32)
+        return units, times
+
+    def _sound_units(
+        self, sound: Audio, plan: Plan, transform: MediaTransform | None, index: int, at: Outline
+    ) -> np.ndarray:
+        layout = self._need_sounds(at.source)
+        wave = sound.load(layout.rate)
+        if transform:
+            limit = layout.capacity(plan)
+            wave = transform(Modality.AUDIO, wave, index=index, limit=limit)
+        return _checked(layout.units(wave, plan), plan, at, sound)
+
+    def _need_images(self, source: str) -> ImageLayout:
+        if self.images is None:
+            raise ConfigError(f"{source}: has a picture, but the model has no vision tower.")
+        return self.images
+
+    def _need_sounds(self, source: str) -> AudioLayout:
+        if self.sounds is None:
+            raise ConfigError(f"{source}: has a sound, but the model has no audio tower.")
+        return self.sounds
+
+
+def _checked(units: np.ndarray, plan: Plan, at: Outline, medium: Medium) -> np.ndarray:
+    if len(units) != plan.units:
+        raise AlignmentError(
+            f"{at.source}: {medium.where.name} was planned as {plan.units} units and decoded to "
+            f"{len(units)}. Its header does not match its content: re-encode the file."
+        )
+    return units
+
+
+def _cost(
+    ids: Sequence[int], labels: Sequence[int], media: Sequence[Medium], plans: Sequence[Plan]
+) -> Cost:
+    patches = frames = 0
+    for medium, plan in zip(media, plans, strict=True):
+        size = plan.units * plan.patches[0] * plan.patches[1]
+        if isinstance(medium, Audio):
+            frames += size
+        else:
+            patches += size
+    learned = sum(label != IGNORED for label in labels[1:])
+    return Cost(len(ids), patches, frames, learned)
+
+
+def as_list(items: Any) -> list[Any]:
+    """Return a flat list of one, several or no items."""
+    if items is None:
+        return []
+    return list(items) if isinstance(items, list | tuple) else [items]
+
+
+def as_image(item: Any) -> Image:
+    """Accept an `Image`, a path, bytes, a PIL picture or a uint8 array (H, W, 3).
+
+    Raises:
+        DataError: anything else.
+    """
+    if isinstance(item, Image):
+        return item
+    if isinstance(item, bytes):
+        return Image.from_bytes(item)
+    if isinstance(item, Pil.Image):
+        return Image.from_pil(item)
+    if isinstance(item, np.ndarray):
+        return Image.from_array(item)
+    return Image.from_path(_path(item, "picture"))
+
+
+def as_audio(item: Any, *, rate: int) -> Audio:
+    """Accept an `Audio`, a path, bytes, or a float32 array (L,) at `rate`.
+
+    Raises:
+        DataError: anything else.
+    """
+    if isinstance(item, Audio):
+        return item
+    if isinstance(item, bytes):
+        return Audio.from_bytes(item)
+    if isinstance(item, np.ndarray):
+        return Audio.from_array(item, rate=rate)
+    return Audio.from_path(_path(item, "sound"))
+
+
+def as_video(item: Any) -> Video:
+    """Accept a `Video`, a path, a list of frame paths, or a uint8 array (N, H, W, 3).
+
+    Raises:
+        DataError: anything else.
+    """
+    if isinstance(item, Video):
+        return item
+    if isinstance(item, np.ndarray):
+        return Video.from_array(item, np.arange(len(item), dtype=np.float64))
+    return Video.from_path(_path(item, "video"))
+
+
+def _path(item: Any, noun: str) -> Path:
+    if not isinstance(item, str | Path):
+        raise DataError(f"a {noun} must be a path, bytes or an array; found {type(item).__name__}.")
+    return Path(item)

@@ -1,0 +1,1 @@
+"""Training in stages: exact, resumable, the same on one process or many."""

@@ -1,0 +1,75 @@
+"""The run's log: one JSON line per optimizer step, without gaps or doubles after a resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from hocket.checkpoint.manifest import machine_error
+from hocket.train.loop import Report
+from hocket.train.state import TrainState
+
+
+class RunLog:
+    """A hook that appends each step's report to a file.
+
+    Args:
+        path: the log file; its folder is made.
+        enabled: whether this process writes it.
+    """
+
+    def __init__(self, path: Path, *, enabled: bool) -> None:
+        self._path = path
+        self._enabled = enabled
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def cut_after(self, stages: Sequence[str], state: TrainState) -> None:
+        """Drop lines of steps that a resumed run will do again, then open for appending.
+
+        Raises:
+            MachineError: the folder cannot be written.
+        """
+        if not self._enabled:
+            return
+        kept = [
+            line
+            for line in read_log(self._path)
+            if (stages.index(line["stage"]), line["step"])
+            <= (stages.index(state.stage), state.step)
+        ]
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            text = "".join(json.dumps(line) + "\n" for line in kept)
+            self._path.write_text(text, encoding="utf-8")
+            self._file = self._path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise machine_error(self._path, error) from error
+
+    def __call__(self, state: TrainState, report: Report) -> None:
+        """Append a line."""
+        if self._file:
+            line = {"stage": state.stage, "step": state.step} | asdict(report)
+            self._file.write(json.dumps(line) + "\n")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a log; a last line cut by a crash is left out."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines

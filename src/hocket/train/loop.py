@@ -1,0 +1,142 @@
+"""One stage of training: the loop itself and nothing else.
+
+The loss of a step is the sum over every supervised token of all micro-batches and ranks, divided
+by their number: the same number whichever way the step is cut. Hooks do everything else (logging,
+progress, saving, samples); they see the state and a report after each step.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hocket._errors import TrainingError
+from hocket._log import warn
+from hocket.data.loader import StepBatches
+from hocket.data.seed import generator
+from hocket.tokens.batch import IGNORED, Batch
+from hocket.train.optim import set_learning_rate
+from hocket.train.recipe import Stage
+from hocket.train.runtime import Runtime
+from hocket.train.state import TrainState
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one optimizer step did.
+
+    Attributes:
+        loss: mean loss of a supervised token over all ranks.
+        grad_norm: norm of the gradient before clipping.
+        lr_share: learning rate as a share of the peak.
+        tokens: real tokens on all ranks.
+        targets: supervised tokens on all ranks.
+        padding: padded positions over all positions on this rank.
+        step_seconds: wall time of the step, data included.
+        data_seconds: of it, waiting for data.
+    """
+
+    loss: float
+    grad_norm: float
+    lr_share: float
+    tokens: int
+    targets: int
+    padding: float
+    step_seconds: float
+    data_seconds: float
+
+
+Hook = Callable[[TrainState, Report], None]
+
+
+def fit(
+    model: nn.Module,
+    batches: Iterator[StepBatches],
+    optimizer: torch.optim.Optimizer,
+    *,
+    stage: Stage,
+    runtime: Runtime,
+    state: TrainState,
+    seed: int,
+    hooks: Sequence[Hook],
+) -> TrainState:
+    """Run optimizer steps until the stage's budget is used; return the state behind the last.
+
+    Raises:
+        TrainingError: a loss or gradient is not finite; the weights are those before the step.
+    """
+    parameters = [value for value in model.parameters() if value.requires_grad]
+    while state.step < stage.steps:
+        started = time.perf_counter()
+        step = next(batches)
+        data_seconds = time.perf_counter() - started
+        for reason in step.dropped:
+            warn(f"sample left out of its row: {reason}")
+        _seed_dropout(seed, state, runtime.rank)
+        lr_share = set_learning_rate(optimizer, stage, state.step)
+        targets = runtime.sum_over_ranks(sum(count_targets(batch) for batch in step.micro))
+        share = _accumulate(model, step.micro, targets, runtime)
+        loss = float(runtime.sum_over_ranks(share))
+        norm = float(runtime.clip(parameters, stage.max_norm))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise _not_finite(loss, norm, state, step)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        tokens = int(runtime.sum_over_ranks(step.tokens))
+        seconds = time.perf_counter() - started
+        state = state.advance(tokens=tokens, seconds=seconds, packer=step.after)
+        report = Report(
+            loss=loss,
+            grad_norm=norm,
+            lr_share=lr_share,
+            tokens=tokens,
+            targets=int(targets),
+            padding=step.padding / (step.padding + step.tokens),
+            step_seconds=seconds,
+            data_seconds=data_seconds,
+        )
+        for hook in hooks:
+            hook(state, report)
+    return state
+
+
+def count_targets(batch: Batch) -> int:
+    """Return the supervised tokens of a batch: what its loss is a sum over."""
+    return int((batch["labels"][:, 1:] != IGNORED).sum())
+
+
+def _accumulate(
+    model: nn.Module, micro: Sequence[Batch], targets: Tensor, runtime: Runtime
+) -> Tensor:
+    """Add up gradients of all micro-batches; return this rank's share of the loss."""
+    total = torch.zeros((), dtype=torch.float64, device=runtime.device)
+    for number, batch in enumerate(micro, start=1):
+        with runtime.without_sync(model, last=number == len(micro)):
+            inputs = {name: value.to(runtime.device) for name, value in batch.items()}  # type: ignore[attr-defined] # every value of a Batch is a tensor
+            part = model(
+                **inputs, num_items_in_batch=targets.to(torch.float32), loss_only=True
+            ).loss
+            # Gradients are averaged over ranks; the loss is a sum.
+            runtime.backward(part * runtime.world)
+        total += part.detach().to(torch.float64)
+    return total
+
+
+def _seed_dropout(seed: int, state: TrainState, rank: int) -> None:
+    """Make dropout a function of (seed, stage, step, rank), so that nothing needs saving."""
+    draw = generator(seed, "dropout", state.stage, state.step, rank)
+    torch.manual_seed(int(draw.integers(2**63)))
+
+
+def _not_finite(loss: float, norm: float, state: TrainState, step: StepBatches) -> TrainingError:
+    names = ", ".join(itertools.islice(step.samples, 3))
+    return TrainingError(
+        f"stage {state.stage!r} step {state.step + 1}: the loss is {loss:g}, the gradient norm "
+        f"{norm:g}; the weights were not touched. Samples: {names} and others."
+    )

@@ -1,0 +1,122 @@
+"""The live display of a run: stage, step, loss, tokens per second, time left, memory, checkpoint.
+
+On a terminal one line is redrawn in place; elsewhere a plain line is printed now and then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Self
+
+import psutil
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from hocket.train.loop import Report
+from hocket.train.recipe import Stage
+from hocket.train.state import TrainState
+
+PLAIN_EVERY_SECONDS = 10.0
+SMOOTHING = 0.9
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """A hook that shows where the run stands.
+
+    Args:
+        stages: every stage of the run, in order.
+        console: where to draw.
+    """
+
+    def __init__(self, stages: Mapping[str, Stage], console: Console) -> None:
+        self._stages = dict(stages)
+        self._console = console
+        self._live = Live(console=console, transient=True, auto_refresh=False)
+        self._process = psutil.Process()
+        self._loss = self._rate = self._step_seconds = 0.0
+        self._last_print = time.monotonic()
+        self._saved: tuple[Path, float] | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def on_stage(self, name: str, stage: Stage, trainable: list[tuple[str, ...]]) -> None:
+        """Print what trains in a stage before it starts."""
+        table = Table("group", "parameters matching", "count", "peak lr", "decay", box=None)
+        for row in trainable:
+            table.add_row(*row)
+        number = list(self._stages).index(name) + 1
+        self._loss = 0.0
+        self._console.print(
+            f"[bold]stage {number}/{len(self._stages)}: {name}[/bold]  {stage.steps} steps of "
+            f"{stage.rows} x {stage.tokens_per_row} tokens, data: {', '.join(stage.data)}"
+        )
+        self._console.print(table)
+
+    def on_checkpoint(self, folder: Path) -> None:
+        """Remember the last checkpoint written."""
+        self._saved = (folder, time.monotonic())
+
+    def __call__(self, state: TrainState, report: Report) -> None:
+        """Take in one step."""
+        self._loss = _smooth(self._loss, report.loss)
+        self._rate = _smooth(self._rate, report.tokens / report.step_seconds)
+        self._step_seconds = _smooth(self._step_seconds, report.step_seconds)
+        if self._console.is_terminal:
+            self._live.update(self._line(state, report), refresh=True)
+        elif time.monotonic() - self._last_print >= PLAIN_EVERY_SECONDS:
+            self._last_print = time.monotonic()
+            self._console.print(self._text(state, report), soft_wrap=True)
+
+    def _line(self, state: TrainState, report: Report) -> Table:
+        grid = Table.grid(padding=(0, 1))
+        done, steps = self._steps_done(state), self._steps_in_all()
+        grid.add_row(ProgressBar(total=steps, completed=done, width=20), self._text(state, report))
+        return grid
+
+    def _text(self, state: TrainState, report: Report) -> str:
+        stage = self._stages[state.stage]
+        left = (self._steps_in_all() - self._steps_done(state)) * self._step_seconds
+        memory = self._process.memory_info().rss / 2**30
+        parts = [
+            f"{state.stage} {state.step}/{stage.steps}",
+            f"loss {self._loss:.3f}",
+            f"{self._rate:,.0f} tokens/s",
+            f"padding {report.padding:.0%}",
+            f"{clock(left)} left",
+            f"{memory:.1f} GB",
+        ]
+        if self._saved:
+            folder, at = self._saved
+            parts.append(f"saved {folder.name} {clock(time.monotonic() - at)} ago")
+        return "  ".join(parts)
+
+    def _steps_in_all(self) -> int:
+        return sum(stage.steps for stage in self._stages.values())
+
+    def _steps_done(self, state: TrainState) -> int:
+        names = list(self._stages)
+        before = names[: names.index(state.stage)]
+        return sum(self._stages[name].steps for name in before) + state.step
+
+
+def clock(seconds: float) -> str:
+    """Return ``m:ss``, or ``h:mm:ss`` from an hour on."""
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def _smooth(old: float, new: float) -> float:
+    return SMOOTHING * old + (1 - SMOOTHING) * new if old else new

@@ -1,0 +1,91 @@
+"""What a training run is, as plain data: stages in order, each with data and a budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Schedule(StrEnum):
+    """Shape of the learning rate after the warm-up.
+
+    ``flat_linear`` stays at the peak for half of the steps and falls linearly to `final_share`.
+    """
+
+    CONSTANT = "constant"
+    LINEAR = "linear"
+    COSINE = "cosine"
+    FLAT_LINEAR = "flat_linear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Parameters that train together.
+
+    Attributes:
+        match: shell-style pattern on parameter names, such as ``model.vision_tower.*``.
+        lr: peak learning rate.
+        weight_decay: decoupled weight decay; never applied to biases, norms and embeddings.
+    """
+
+    match: str
+    lr: float
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage of a recipe.
+
+    Attributes:
+        data: data set names -> weight of each in an epoch.
+        trainable: group name -> parameters that train; everything else is frozen.
+        steps: optimizer steps.
+        rows: packed rows in the global batch of one optimizer step.
+        tokens_per_row: length of a packed row in tokens.
+        accumulate: micro-batches that one optimizer step is cut into.
+        warmup_steps: steps of linear warm-up.
+        schedule: shape of the learning rate after the warm-up.
+        final_share: learning rate at the end, as a share of the peak.
+        max_norm: gradient norm above which gradients are scaled down.
+    """
+
+    data: dict[str, float]
+    trainable: dict[str, Group]
+    steps: int
+    rows: int = 8
+    tokens_per_row: int = 512
+    accumulate: int = 1
+    warmup_steps: int = 30
+    schedule: Schedule = Schedule.FLAT_LINEAR
+    final_share: float = 0.03
+    max_norm: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A whole run.
+
+    Attributes:
+        stages: stage name -> stage, in the order in which they run.
+        seed: seed of the data order, the augmentations and dropout.
+        betas: AdamW's decay rates.
+        save_every: optimizer steps between checkpoints; 0 saves at the end of each stage only.
+        keep: checkpoints kept; the newest is never deleted.
+        log_every: optimizer steps between log lines.
+        workers: processes that decode media; 0 decodes in the training process.
+        pool: samples the packer may look ahead to fill a row.
+        cache_mb: memory for decoded media, in megabytes; 0 decodes each time.
+        init_from: checkpoint directory whose weights the first stage starts from.
+    """
+
+    stages: dict[str, Stage]
+    seed: int = 0
+    betas: tuple[float, float] = (0.9, 0.98)
+    save_every: int = 0
+    keep: int = 2
+    log_every: int = 10
+    workers: int = 0
+    pool: int = 64
+    cache_mb: int = 256
+    init_from: str = ""

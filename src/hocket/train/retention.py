@@ -1,0 +1,36 @@
+"""Names, order and number of a run's checkpoints."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from hocket.checkpoint.manifest import TEMPORARY
+
+_NAME = re.compile(r"(?P<stage>.+)-step-(?P<step>\d+)")
+
+
+def checkpoint_name(stage: str, step: int) -> str:
+    """Return the folder name of a checkpoint."""
+    return f"{stage}-step-{step:06d}"
+
+
+def checkpoints_of(folder: Path) -> list[Path]:
+    """Return a run's checkpoint folders, newest first; leftovers of a killed save are removed."""
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in folder.iterdir():
+        if path.name.startswith(TEMPORARY):
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_dir() and _NAME.fullmatch(path.name):
+            found.append(path)
+    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+
+
+def delete_old(folder: Path, *, keep: int, newest: Path) -> None:
+    """Delete all but the newest `keep` checkpoints; `newest` always stays."""
+    others = [path for path in checkpoints_of(folder) if path != newest]
+    for path in others[max(keep - 1, 0) :]:
+        shutil.rmtree(path, ignore_errors=True)

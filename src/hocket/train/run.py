@@ -1,0 +1,289 @@
+"""A whole run: stages in order, each resumed where it stopped.
+
+A run's folder holds ``recipe.yaml``, ``log.jsonl``, ``checkpoints/`` while it trains and
+``model/``, the finished checkpoint. Starting the same run again goes on from the newest checkpoint
+that is whole; a finished run is left as it is.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from hocket._errors import CheckpointError, ConfigError, HocketError, UnknownNameError
+from hocket._log import warn
+from hocket.checkpoint.directory import load_checkpoint, write_checkpoint
+from hocket.checkpoint.manifest import verify_directory, write_directory
+from hocket.data.augment import Augmenter
+from hocket.data.loader import Loader, StepShape
+from hocket.data.mixture import Mixture, open_source
+from hocket.data.spec import DataSpec
+from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.model.packing import packed_matches_unpacked
+from hocket.tokens.processor import HocketProcessor
+from hocket.train.log import RunLog
+from hocket.train.loop import Hook, Report, fit
+from hocket.train.optim import build_optimizer
+from hocket.train.recipe import Recipe, Stage
+from hocket.train.retention import checkpoint_name, checkpoints_of, delete_old
+from hocket.train.runtime import Runtime
+from hocket.train.state import TrainState, read_optimizer, read_state, write_state
+from hocket.train.trainable import describe_trainable, select_trainable, set_modes
+
+
+class RunStoppedError(HocketError):
+    """The run was asked to stop and has saved a checkpoint.
+
+    Args:
+        checkpoint: where the run goes on.
+    """
+
+    exit_code = 130
+
+    def __init__(self, checkpoint: Path) -> None:
+        super().__init__(f"stopped and saved {checkpoint}. Run the same command to go on.")
+        self.checkpoint = checkpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything a run needs.
+
+    Attributes:
+        recipe: stages and their settings.
+        data: data sets and augmentations.
+        out: the run's folder.
+        config_yaml: the resolved configuration, saved beside the weights.
+        on_stage: called with a stage's name, the stage and the table of what trains.
+        on_checkpoint: called with each checkpoint written.
+    """
+
+    recipe: Recipe
+    data: DataSpec
+    out: Path
+    config_yaml: str = ""
+    on_stage: Callable[[str, Stage, list[tuple[str, ...]]], None] | None = None
+    on_checkpoint: Callable[[Path], None] | None = None
+
+
+def train(
+    run: Run,
+    model: HocketForConditionalGeneration,
+    processor: HocketProcessor,
+    hooks: Sequence[Hook] = (),
+) -> Path:
+    """Run or resume every stage and return the finished checkpoint directory.
+
+    Args:
+        run: what to do.
+        model: the composite with its starting weights; a resumed run replaces them.
+        processor: its processor.
+        hooks: called after every optimizer step.
+
+    Raises:
+        RunStoppedError: SIGINT or SIGTERM came; a checkpoint was written.
+        TrainingError: the loss is not finite, or too many samples are bad.
+        MachineError: the disk is full or read-only.
+    """
+    finished = run.out / "model"
+    if (finished / "config.json").exists():
+        verify_directory(finished, hashes=False)
+        return finished
+    packed_matches_unpacked(model)
+    runtime = Runtime()
+    state, at = _resume(run, model)
+    names = list(run.recipe.stages)
+    with _stop_signals() as stop, RunLog(run.out / "log.jsonl", enabled=runtime.is_main) as log:
+        log.cut_after(names, state)
+        for number, name in enumerate(names):
+            if number < names.index(state.stage):
+                continue
+            if state.stage != name:
+                state = TrainState(name, tokens_seen=state.tokens_seen, seconds=state.seconds)
+                at = None
+            session = _Session(run, name, model, processor, runtime, stop, at)
+            state = session.fit(state, [log, *hooks])
+    if runtime.is_main:
+        _write_final(run, model, processor, state)
+    runtime.wait()
+    return finished
+
+
+class _Session:
+    """One stage of one run in this process."""
+
+    def __init__(
+        self,
+        run: Run,
+        name: str,
+        model: HocketForConditionalGeneration,
+        processor: HocketProcessor,
+        runtime: Runtime,
+        stop: Sequence[int],
+        at: Path | None,
+    ) -> None:
+        self._run, self._name, self._model, self._processor = run, name, model, processor
+        self._runtime, self._stop = runtime, stop
+        self._stage = run.recipe.stages[name]
+        chosen = select_trainable(model, self._stage.trainable)
+        set_modes(model)
+        self._optimizer = build_optimizer(model, chosen, betas=run.recipe.betas)
+        if at is not None:
+            read_optimizer(at, self._optimizer)
+        if run.on_stage:
+            run.on_stage(name, self._stage, describe_trainable(model, chosen))
+
+    def fit(self, state: TrainState, hooks: Sequence[Hook]) -> TrainState:
+        """Train the stage to its end, saving on the way."""
+        recipe, stage, runtime = self._run.recipe, self._stage, self._runtime
+        if state.step >= stage.steps:
+            return state
+        loader = Loader(
+            _mixture(self._run.data, stage, seed=recipe.seed),
+            self._processor,
+            shape=StepShape(
+                rows=stage.rows,
+                tokens_per_row=stage.tokens_per_row,
+                accumulate=stage.accumulate,
+                pool=recipe.pool,
+                rank=runtime.rank,
+                world=runtime.world,
+            ),
+            augmenter=Augmenter(self._run.data.augment, seed=recipe.seed),
+            workers=recipe.workers,
+            cache_mb=recipe.cache_mb,
+            state=state.packer,
+            max_bad_share=self._run.data.max_bad_share,
+        )
+        return fit(
+            runtime.prepare(self._model),
+            iter(loader),
+            self._optimizer,
+            stage=stage,
+            runtime=runtime,
+            state=state,
+            seed=recipe.seed,
+            hooks=[*hooks, self._save_when_due],
+        )
+
+    def _save_when_due(self, state: TrainState, report: Report) -> None:
+        every = self._run.recipe.save_every
+        due = state.step == self._stage.steps or bool(every and state.step % every == 0)
+        # Every rank must agree to stop at the same step.
+        stopping = bool(self._runtime.sum_over_ranks(float(len(self._stop))))
+        if not (due or stopping):
+            return
+        target = self._run.out / "checkpoints" / checkpoint_name(self._name, state.step)
+        if self._runtime.is_main:
+            self._write(target, state)
+        self._runtime.wait()
+        if stopping:
+            raise RunStoppedError(target)
+
+    def _write(self, target: Path, state: TrainState) -> None:
+        def fill(folder: Path) -> None:
+            write_checkpoint(
+                folder,
+                self._model,
+                self._processor,
+                recipe=self._run.config_yaml,
+                provenance=_provenance(self._run, state),
+            )
+            write_state(folder, state, self._optimizer)
+
+        write_directory(target, fill)
+        delete_old(target.parent, keep=self._run.recipe.keep, newest=target)
+        if self._run.on_checkpoint:
+            self._run.on_checkpoint(target)
+
+
+def _mixture(data: DataSpec, stage: Stage, *, seed: int) -> Mixture:
+    parts = {}
+    for name, weight in stage.data.items():
+        if name not in data.datasets:
+            raise UnknownNameError("data set", name, data.datasets)
+        spec = data.datasets[name]
+        parts[name] = (open_source(name, spec), weight * spec.weight)
+    return Mixture(parts, seed=seed)
+
+
+def _resume(run: Run, model: HocketForConditionalGeneration) -> tuple[TrainState, Path | None]:
+    """Load the newest whole checkpoint into the model; a damaged one is skipped with a line."""
+    names = list(run.recipe.stages)
+    if not names:
+        raise ConfigError("train.stages is empty: a run needs at least one stage.")
+    for folder in checkpoints_of(run.out / "checkpoints"):
+        try:
+            verify_directory(folder)
+            state = read_state(folder)
+            loaded = load_checkpoint(folder)
+        except CheckpointError as error:
+            warn(f"checkpoint skipped: {error}")
+            continue
+        if state.stage not in names:
+            raise CheckpointError(
+                f"{folder} belongs to stage {state.stage!r}, but the recipe has "
+                f"{', '.join(names)}. Start into another folder with out=FOLDER."
+            )
+        model.load_state_dict(loaded.model.state_dict(), strict=True)
+        return state, folder
+    return TrainState(names[0]), None
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list; a second SIGINT stops at once."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    watched = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, note) for number in watched}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _write_final(
+    run: Run,
+    model: HocketForConditionalGeneration,
+    processor: HocketProcessor,
+    state: TrainState,
+) -> None:
+    model.eval()
+    write_directory(
+        run.out / "model",
+        lambda folder: write_checkpoint(
+            folder,
+            model,
+            processor,
+            recipe=run.config_yaml,
+            provenance=_provenance(run, state),
+        ),
+    )
+
+
+def _provenance(run: Run, state: TrainState) -> dict[str, Any]:
+    return {
+        "stage": state.stage,
+        "step": state.step,
+        "tokens_seen": state.tokens_seen,
+        "seconds": round(state.seconds, 1),
+        "init_from": run.recipe.init_from,
+        "datasets": {name: spec.path for name, spec in run.data.datasets.items()},
+        "torch": torch.__version__,
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }

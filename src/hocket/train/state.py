@@ -1,0 +1,105 @@
+"""Where a run stands, and how it is written so that a killed run goes on bit for bit.
+
+Nothing random is saved: order, augmentation and dropout are functions of (seed, stage, step), so
+the state is a few integers and the optimizer's tensors.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from hocket._errors import CheckpointError
+from hocket.data.pack import PackerState
+
+_FOLDER = "training"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainState:
+    """A point in a run.
+
+    Attributes:
+        stage: name of the stage.
+        step: optimizer steps done in this stage.
+        tokens_seen: tokens seen by all ranks since the start of the run.
+        seconds: time trained since the start of the run.
+        packer: where the data goes on.
+    """
+
+    stage: str
+    step: int = 0
+    tokens_seen: int = 0
+    seconds: float = 0.0
+    packer: PackerState = field(default_factory=PackerState)
+
+    def advance(self, *, tokens: int, seconds: float, packer: PackerState) -> TrainState:
+        """Return the state one optimizer step later."""
+        return replace(
+            self,
+            step=self.step + 1,
+            tokens_seen=self.tokens_seen + tokens,
+            seconds=self.seconds + seconds,
+            packer=packer,
+        )
+
+
+def write_state(folder: Path, state: TrainState, optimizer: torch.optim.Optimizer) -> None:
+    """Write counters as JSON and the optimizer's tensors as safetensors."""
+    target = folder / _FOLDER
+    target.mkdir()
+    document = asdict(state) | {"packer": state.packer._asdict()}
+    (target / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    tensors: dict[str, Tensor] = {}
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["names"], group["params"], strict=True):
+            for key, value in optimizer.state[parameter].items():
+                tensors[f"{key}:{name}"] = value
+    save_file(tensors, target / "optimizer.safetensors")
+
+
+def read_state(folder: Path) -> TrainState:
+    """Read the counters.
+
+    Raises:
+        CheckpointError: they are missing or damaged.
+    """
+    file = folder / _FOLDER / "state.json"
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        packer = document.pop("packer")
+        packer["pool"] = tuple(packer["pool"])
+        return TrainState(**document, packer=PackerState(**packer))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{file} is missing or damaged. Use another checkpoint.") from error
+
+
+def read_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
+    """Fill the optimizer with the saved tensors.
+
+    Raises:
+        CheckpointError: the tensors are not those of this optimizer's parameters.
+    """
+    tensors = load_file(folder / _FOLDER / "optimizer.safetensors")
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["names"], group["params"], strict=True):
+            keys = [key for key in tensors if key.partition(":")[2] == name]
+            if not keys:
+                raise CheckpointError(
+                    f"{folder}: the optimizer's state lacks {name}. The recipe's trainable groups "
+                    "have changed since it was written: start into another folder."
+                )
+            optimizer.state[parameter] = {
+                key.partition(":")[0]: tensors.pop(key).clone() for key in keys
+            }
+    if tensors:
+        extra = next(iter(tensors))
+        raise CheckpointError(
+            f"{folder}: the optimizer's state holds {extra}, which does not train now. The recipe "
+            "has changed since it was written: start into another folder."
+        )

@@ -1,0 +1,96 @@
+"""What trains: named groups of parameters, everything else frozen and in eval mode."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from hocket._errors import ConfigError
+from hocket.train.recipe import Group
+
+PARTS = ("vision_tower", "multi_modal_projector", "audio_tower", "audio_projector")
+
+
+@dataclass(frozen=True, slots=True)
+class Trainable:
+    """One group's parameters.
+
+    Attributes:
+        name: the group's name.
+        group: its learning rate and weight decay.
+        decayed: names of matrices, which weight decay applies to.
+        plain: names of biases, norms and token tables, which it does not.
+    """
+
+    name: str
+    group: Group
+    decayed: tuple[str, ...]
+    plain: tuple[str, ...]
+
+
+def select_trainable(model: nn.Module, groups: Mapping[str, Group]) -> list[Trainable]:
+    """Freeze the model, then free what the groups match; the first match counts.
+
+    Raises:
+        ConfigError: a pattern matches no parameter.
+    """
+    tables = {
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding)
+    }
+    fixed = _fixed_tables(model)
+    left = {name: value for name, value in model.named_parameters() if name not in fixed}
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    chosen = []
+    for name, group in groups.items():
+        matched = fnmatch.filter(left, group.match)
+        if not matched:
+            raise ConfigError(
+                f"train: the group {name!r} matches no parameter with {group.match!r}. "
+                f"Parts: {', '.join(sorted({one.rsplit('.', 2)[0] for one in left})[:4])}, ..."
+            )
+        decayed: list[str] = []
+        plain: list[str] = []
+        for key in matched:
+            parameter = left.pop(key)
+            parameter.requires_grad_(True)
+            is_matrix = parameter.ndim > 1 and key not in tables
+            (decayed if is_matrix else plain).append(key)
+        chosen.append(Trainable(name, group, tuple(decayed), tuple(plain)))
+    return chosen
+
+
+def set_modes(model: nn.Module) -> None:
+    """Put what trains into train mode and every fully frozen part into eval mode."""
+    model.train()
+    for name, module in model.named_modules():
+        is_part = name.rpartition(".")[2] in (*PARTS, "language_model")
+        if is_part and not any(parameter.requires_grad for parameter in module.parameters()):
+            module.eval()
+
+
+def describe_trainable(model: nn.Module, chosen: list[Trainable]) -> list[tuple[str, ...]]:
+    """Return rows (group, pattern, parameters, learning rate, weight decay) of what trains."""
+    sizes = {name: value.numel() for name, value in model.named_parameters()}
+    rows: list[tuple[str, ...]] = []
+    for one in chosen:
+        count = sum(sizes[name] for name in (*one.decayed, *one.plain))
+        group = one.group
+        rows.append(
+            (one.name, group.match, f"{count:,}", f"{group.lr:g}", f"{group.weight_decay:g}")
+        )
+    return rows
+
+
+def _fixed_tables(model: nn.Module) -> set[str]:
+    """Parameters that transformers itself never trains, such as sinusoidal positions."""
+    return {
+        name
+        for name, value in model.named_parameters()
+        if name.endswith("audio_tower.embed_positions.weight") and value.ndim == 2
+    }
