@@ -22,7 +22,7 @@ TARGETS = {"image": 0.97, "audio": 0.95, "video": 0.97, "image+audio": 0.95}
 def run(seed: int, *, fast: bool) -> dict[str, float]:
     """Return accuracy by modality, wall seconds and peak memory of one run."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "hocket.cli.main", "quickstart"]
+        command = [sys.executable, "-m", "hocket", "quickstart"]
         command += ["--seed", str(seed), "--out", f"{folder}/q", *(["--fast"] if fast else [])]
         started = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

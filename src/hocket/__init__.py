@@ -111,7 +111,7 @@ def load(path: str | Path, *, device: str = "cpu") -> Engine:
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'hocket' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    value = vars(importlib.import_module(_HOMES[name]))[name]
     globals()[name] = value
     return value
 

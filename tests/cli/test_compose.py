@@ -127,7 +127,7 @@ def test_a_configs_folder_of_another_project_does_no_harm(tmp_path: Path) -> Non
     (tmp_path / "configs" / "config.yaml").write_text("trainer: {_target_: os.system}\n")
     (tmp_path / "configs" / "data" / "mnist.yaml").write_text("_target_: os.system\n")
     assert compose_run([]).name == "quickstart"
-    with pytest.raises(ConfigError, match="data._target_"):
+    with pytest.raises(ConfigError, match=r"data\._target_"):
         compose_run(["data=mnist"])
 
 
@@ -232,6 +232,14 @@ def test_the_users_folder_cannot_reach_code_or_the_environment(tmp_path: Path) -
     for option in ("env", "choice", "code", "bare"):
         with pytest.raises(ConfigError):
             compose_run([f"experiment={option}"])
+
+
+def test_a_broken_file_of_the_users_folder_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "configs" / "train"
+    folder.mkdir(parents=True)
+    (folder / "lab.yaml").write_text("stages:\n  a: [\n")
+    with pytest.raises(ConfigError, match=r"lab\.yaml.* line 3: not YAML"):
+        compose_run(["train=lab"])
 
 
 def test_a_misspelt_file_name_gets_a_suggestion(tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ def test_a_closed_pipe_is_no_error() -> None:
         (OSError(errno.ENOSPC, "No space left", "/a/b"), 3, "the disk is full at /a/b"),
         (OSError(errno.EROFS, "Read-only file system", "/a"), 3, "no permission at /a"),
         (PermissionError(errno.EACCES, "Permission denied", "/a"), 3, "no permission at /a"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), 3, "current folder was removed"),
         (MemoryError(), 3, "memory is full"),
         (RuntimeError("DefaultCPUAllocator: can't allocate"), 3, "memory is full"),
         (ModuleNotFoundError("No module named 'zzz'", name="zzz"), 3, "hocket doctor"),

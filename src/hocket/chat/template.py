@@ -1,24 +1,60 @@
-"""Temporary."""
+"""Chat templates by name, and conversations in the plain form that they read.
+
+A template is the Jinja source that a checkpoint carries, so that transformers renders the same
+text. Knows files and dictionaries; must not render, tokenise or know a model.
+"""
+
 from __future__ import annotations
+
 from importlib.resources import files
 from typing import Any
-from hocket.chat.conversation import Conversation, Text
+
+from hocket._errors import UnknownNameError
+from hocket.chat.conversation import Conversation, Message, Part, Text
 from hocket.media.audio import Audio
 from hocket.media.image import Image
 
+_SUFFIX = ".jinja"
+_FOLDER = files("hocket.chat") / "templates"
+
+
+def template_names() -> list[str]:
+    """Return the names of the chat templates, sorted."""
+    found = [entry.name for entry in _FOLDER.iterdir()]
+    return sorted(name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX))
+
+
 def read_template(name: str) -> str:
-    return (files("hocket.chat") / "templates" / f"{name}.jinja").read_text()
+    """Return the Jinja source of a chat template.
+
+    Raises:
+        UnknownNameError: no template has the name.
+    """
+    names = template_names()
+    if name not in names:
+        raise UnknownNameError("chat template", name, names)
+    return (_FOLDER / f"{name}{_SUFFIX}").read_text(encoding="utf-8")
+
 
 def to_messages(conversation: Conversation) -> list[dict[str, Any]]:
-    out = []
-    for m in conversation.messages:
-        parts = []
-        for p in m.parts:
-            if isinstance(p, Text): parts.append({"type": "text", "text": p.text})
-            elif isinstance(p, Image): parts.append({"type": "image"})
-            elif isinstance(p, Audio): parts.append({"type": "audio"})
-            else: parts.append({"type": "video"})
-        d = {"role": m.role.value, "content": parts}
-        if m.train is not None: d["train"] = m.train
-        out.append(d)
-    return out
+    """Return the messages as transformers' ``apply_chat_template`` takes them.
+
+    Each has ``role`` and ``content``, a list of ``{"type": "text", "text": ...}``,
+    ``{"type": "image"}``, ``{"type": "audio"}`` and ``{"type": "video"}`` in reading order with
+    the text unchanged; ``train`` is there if the message says it.
+    """
+    return [_plain(message) for message in conversation.messages]
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    content = [_plain_part(part) for part in message.parts]
+    plain: dict[str, Any] = {"role": message.role.value, "content": content}
+    return plain if message.train is None else plain | {"train": message.train}
+
+
+def _plain_part(part: Part) -> dict[str, str]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    if isinstance(part, Image):
+        return {"type": "image"}
+    return {"type": "audio" if isinstance(part, Audio) else "video"}

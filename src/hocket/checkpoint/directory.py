@@ -22,10 +22,24 @@ from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.processor import HocketProcessor
 
 SHIM = "hub_hocket.py"
+_JSON = ("config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json")
+_NEEDED = (*_JSON, "chat_template.jinja")
 _SHIM_TEXT = (
     '"""Points transformers at the installed hocket package: pip install hocket."""\n\n'
     "from hocket import HocketConfig, HocketForConditionalGeneration, HocketProcessor"
     "  # noqa: F401\n"
+)
+
+
+# What transformers raises on damaged files, as far as damage has been tried.
+_UNOPENABLE = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    SafetensorError,
 )
 
 
@@ -94,17 +108,23 @@ def load_checkpoint(
     _check_kind(folder)
     try:
         model, report = HocketForConditionalGeneration.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, output_loading_info=True
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # They are reported, and refused below by name.
         )
         processor = HocketProcessor.from_pretrained(folder, local_files_only=True)
     except HocketError:
         raise
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{folder} cannot be opened: {reason}") from error
+    except _UNOPENABLE as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise CheckpointError(
+            f"{folder} cannot be opened: {reason}. Use another checkpoint."
+        ) from error
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report[problem]:
-            names = sorted(str(key) for key in report[problem])
+            names = sorted(_name_of(key) for key in report[problem])
             raise CheckpointError(
                 f"{folder}: {problem.replace('_', ' ')}: {', '.join(names[:3])} "
                 f"({len(names)} in all). The weights are not those of config.json."
@@ -114,15 +134,35 @@ def load_checkpoint(
 
 
 def _check_kind(folder: Path) -> None:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = config["model_type"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder / 'config.json'} is damaged or no model config.") from error
+    kind = _read_object(folder / "config.json").get("model_type")
     if kind != HocketConfig.model_type:
         raise CheckpointError(
             f"{folder} holds a {kind!r} model; expected 'hocket'. Import it first."
         )
+    # Transformers opens a folder without some of these, and the model then forgets its media.
+    for name in _NEEDED:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder} lacks {name}. Use another checkpoint.")
+    for name in _JSON:
+        _read_object(folder / name)
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} is damaged. Use another checkpoint.") from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{file} holds no JSON object. Use another checkpoint.")
+    return document
+
+
+def _name_of(key: Any) -> str:
+    """Name a tensor; one of another shape comes as (name, its shape, the shape expected)."""
+    if isinstance(key, str):
+        return key
+    name, found, expected = key
+    return f"{name} {tuple(found)}, expected {tuple(expected)}"
 
 
 def _add_shim(folder: Path) -> None:

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from hocket._errors import CheckpointError, MachineError
 
 MANIFEST = "manifest.json"
 TEMPORARY = ".tmp-"
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def write_directory(target: Path, write: Callable[[Path], None]) -> None:
@@ -37,8 +39,12 @@ def write_directory(target: Path, write: Callable[[Path], None]) -> None:
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise machine_error(target, error) from error
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        # safetensors and tokenizers write in Rust, whose errors carry the number in their text.
+        if number := _OS_ERROR.search(str(error)):
+            code = int(number[1])
+            raise machine_error(target, OSError(code, os.strerror(code))) from error
         raise
 
 
@@ -57,25 +63,31 @@ def verify_directory(folder: Path, *, hashes: bool = True) -> dict[str, str]:
     """
     manifest = folder / MANIFEST
     try:
-        files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        files = {
+            str(name): (int(entry["bytes"]), str(entry["sha256"]))
+            for name, entry in json.loads(manifest.read_text(encoding="utf-8"))["files"].items()
+        }
     except FileNotFoundError:
         raise CheckpointError(
             f"{folder} has no {MANIFEST}: it was not written completely, or not by hocket."
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{manifest} is damaged. Use another checkpoint.") from error
-    for name, entry in files.items():
+    for name, (length, digest) in files.items():
         file = folder / name
         if not file.is_file():
             raise CheckpointError(f"{folder} lacks {name}. Use another checkpoint.")
         size = file.stat().st_size
-        if size != entry["bytes"]:
+        if size != length:
             raise CheckpointError(
-                f"{file} holds {size} bytes; {entry['bytes']} were written. Use another checkpoint."
+                f"{file} holds {size} bytes; {length} were written. Use another checkpoint."
             )
-        if hashes and _sha256(file) != entry["sha256"]:
-            raise CheckpointError(f"{file} has changed since it was written: its sha256 differs.")
-    return {name: entry["sha256"] for name, entry in files.items()}
+        if hashes and _sha256(file) != digest:
+            raise CheckpointError(
+                f"{file} has changed since it was written: its sha256 differs. "
+                "Use another checkpoint."
+            )
+    return {name: digest for name, (_, digest) in files.items()}
 
 
 def machine_error(target: Path, error: OSError) -> MachineError:

@@ -201,7 +201,7 @@ def _compose(root: str, overrides: Sequence[str]) -> Tree:
     arguments = [f"hydra.searchpath=[{path}]", *(text for text in prepared if text)]
     try:
         with _no_environment(), initialize_config_dir(str(primary), version_base="1.3"):
-            config = compose(root, arguments)
+            config = compose(_store_root(root), arguments)
             raw = OmegaConf.to_container(config, resolve=False)
             _refuse_code("", raw)
             tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -386,7 +386,8 @@ def _no_environment() -> Iterator[None]:
 
 def _yaml_reason(error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark
-    where = f"line {mark.line + 1}: " if mark else ""
+    file = f"{mark.name} " if mark and not mark.name.startswith("<") else ""
+    where = f"{file}line {mark.line + 1}: " if mark else ""
     return f"{where}not YAML: {error.problem or error.context or 'cannot be read'}."
 
 

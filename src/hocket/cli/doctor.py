@@ -108,11 +108,14 @@ def examine(folder: Path | None = None) -> list[Check]:
         folder: where space and the right to write are looked at; None is the current folder.
     """
     place = folder or Path.cwd()
+    fragile = list(_fragile())
+    # A broken torchvision breaks transformers' models too: the cure of the cause comes first.
+    causes = " && ".join(check.fix for check in fragile if check.fix)
     return [
         Check(group="versions", name="python", state=State.OK, found=platform.python_version()),
         _version_of_hocket(),
         *(_version(package, module) for package, module in _NEEDED.items()),
-        *_fragile(),
+        *fragile,
         _cpu(),
         _attempt("devices", "gpu", _gpu, fix="pip install --force-reinstall torch"),
         _memory(),
@@ -123,7 +126,7 @@ def examine(folder: Path | None = None) -> list[Check]:
             "model",
             "forward pass",
             _forward,
-            fix="pip install --force-reinstall torch transformers",
+            fix=causes or "pip install --force-reinstall torch transformers",
         ),
     ]
 
@@ -133,8 +136,9 @@ def _attempt(group: str, name: str, probe: Callable[[], str], *, fix: str) -> Ch
     try:
         return Check(group=group, name=name, state=State.OK, found=probe())
     except (HocketError, ImportError, OSError, RuntimeError, ValueError, AttributeError) as error:
-        lines = str(error).strip().splitlines()
-        found = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+        lines = str(error).strip().splitlines() or ["no message"]
+        kind = "" if isinstance(error, HocketError) else f"{type(error).__name__}: "
+        found = f"{kind}{lines[0]}"
         return Check(group=group, name=name, state=State.FAILED, found=found, fix=fix)
 
 

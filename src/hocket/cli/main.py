@@ -156,6 +156,8 @@ def _explain_os(error: OSError) -> str | None:
             f"no permission{place} ({_first_line(error.strerror or error)}). "
             "Choose another folder, or change its permissions."
         )
+    if error.errno == errno.ENOENT and not error.filename:
+        return "the current folder was removed. Change to one that exists: cd ~"
     return None
 
 

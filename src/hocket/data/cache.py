@@ -17,6 +17,8 @@ from hocket.media.video import Video
 
 LONGEST_VIDEO = 64
 
+_Key = tuple[type[Image | Audio | Video], str]
+
 
 class DecodedMedia:
     """Keeps the most recently used decoded media of one process.
@@ -29,7 +31,8 @@ class DecodedMedia:
     def __init__(self, *, megabytes: int, rate: int | None) -> None:
         self._room = megabytes * 2**20
         self._rate = rate
-        self._kept: OrderedDict[str, Image | Audio | Video] = OrderedDict()
+        # A file may be listened to and watched, so its name alone is no key.
+        self._kept: OrderedDict[_Key, Image | Audio | Video] = OrderedDict()
         self._bytes = 0
 
     def hold(self, conversation: Conversation) -> Conversation:
@@ -56,10 +59,10 @@ class DecodedMedia:
         return part
 
     def _is_short(self, video: Video) -> bool:
-        return video.where.name in self._kept or video.probe().frames <= LONGEST_VIDEO
+        return (Video, video.where.name) in self._kept or video.probe().frames <= LONGEST_VIDEO
 
     def _get(self, medium: Image | Audio | Video) -> Image | Audio | Video:
-        key = medium.where.name
+        key = (type(medium), medium.where.name)
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]

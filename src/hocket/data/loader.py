@@ -121,6 +121,7 @@ class Loader:
         cache = DecodedMedia(megabytes=cache_mb, rate=rate)
         self._decoder = _Decoder(mixture, processor, augmenter, cache)
         self._start = state or PackerState()
+        self._bad = self._start.bad
 
     def __iter__(self) -> Iterator[StepBatches]:
         loader = DataLoader(
@@ -129,7 +130,16 @@ class Loader:
             sampler=_Plans(self),
             num_workers=self._workers,
         )
-        yield from loader
+        seen = failed = 0
+        # Raised here: the `DataLoader` would bury an error of a worker in a traceback.
+        for step in loader:
+            seen += len(step.samples) + len(step.dropped)
+            failed += len(step.dropped)
+            if step.dropped:
+                self._check_share(failed, seen, step.dropped[-1])
+            if len(step.micro) < self._shape.accumulate:
+                raise TrainingError(f"no sample of a batch could be decoded: {step.dropped[-1]}")
+            yield step
 
     def plans(self) -> Iterator[StepPlan]:
         """Yield the plan of every step from the start state on, for ever."""
@@ -161,13 +171,15 @@ class Loader:
 
     def _count_bad(self, error: HocketError, position: int) -> None:
         warn(f"sample left out: {error}")
-        self._decoder.bad += 1
-        share = self._decoder.bad / max(position + 1, 200)
-        if share > self._max_bad_share:
+        self._bad += 1
+        self._check_share(self._bad, position + 1, str(error))
+
+    def _check_share(self, bad: int, seen: int, last: str) -> None:
+        if bad / max(seen, 200) > self._max_bad_share:
             raise DataError(
-                f"{self._decoder.bad} of {position + 1} samples cannot be used; the last: "
-                f"{error} Mend the data or raise data.max_bad_share."
-            ) from error
+                f"{bad} of {seen} samples cannot be used; the last: {last} "
+                "Mend the data or raise data.max_bad_share."
+            )
 
 
 class _Plans:
@@ -195,7 +207,6 @@ class _Decoder(Dataset[StepBatches]):
         self._augmenter = augmenter
         self._cache = cache
         self._outlines: OrderedDict[tuple[str, int], Outline] = OrderedDict()
-        self.bad = 0
 
     def outline(self, ref: SampleRef) -> Outline:
         """Return tokens and plans of a sample; headers are read, nothing is decoded."""
@@ -217,7 +228,7 @@ class _Decoder(Dataset[StepBatches]):
             decoded = [self._decode_row(row, dropped) for row in rows]
             kept = [row for row in decoded if row]
             if not kept:
-                raise TrainingError(f"no sample of a batch could be decoded: {dropped[-1]}")
+                break
             batch = pack_batch(kept, pad_id=self._processor.tokenizer.pad_token_id)
             micro.append(batch)
             samples += [f"{one.outline.source} ({one.outline.id})" for row in kept for one in row]

@@ -6,6 +6,7 @@ workers, ranks or on what was read before, so a run resumes by one integer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -50,11 +51,17 @@ class Mixture:
         parts: name -> (source, weight). A weight of 2 shows every row twice an epoch, 0.5 shows
             a different half of the rows each epoch.
         seed: seed of the order.
+
+    Raises:
+        ConfigError: a weight is below zero or not finite, or no sample is left.
     """
 
     def __init__(self, parts: Mapping[str, tuple[Source, float]], *, seed: int) -> None:
         self.sources = {name: source for name, (source, _) in parts.items()}
         self._names = list(parts)
+        for name, (_, weight) in parts.items():
+            if not 0 <= weight < math.inf:
+                raise ConfigError(f"data set {name!r}: weight is {weight}, expected 0 or more.")
         self._counts = {
             name: round(len(source) * weight) for name, (source, weight) in parts.items()
         }

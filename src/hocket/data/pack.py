@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from hocket._errors import DataError
+
 
 class PackerState(NamedTuple):
     """Everything that is needed to go on packing.
@@ -42,6 +44,9 @@ class Packer:
         budget: length of a row in tokens; a sample alone may not be longer.
         pool: samples to look ahead.
         state: where to go on.
+
+    Raises:
+        DataError: a sample of the state's pool cannot be measured any more.
     """
 
     def __init__(
@@ -99,5 +104,9 @@ class Packer:
 
     def _known_length(self, position: int) -> int:
         length = self._length_of(position)
-        assert length is not None, "a sample in the pool was measured before it was saved"
+        if length is None:
+            raise DataError(
+                f"sample {position} of the run was usable when the state was saved and is not now. "
+                "Put its file back as it was."
+            )
         return length

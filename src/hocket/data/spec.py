@@ -1,4 +1,4 @@
-"""What a data set and a mixture of data sets are, as plain data: validated at the edge, used everywhere."""
+"""What a data set and a mixture of data sets are, as plain data validated at the edge."""
 
 from __future__ import annotations
 

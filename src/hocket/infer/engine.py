@@ -169,8 +169,7 @@ class Engine:
                 ids.append(token)
                 ended = self._hits_stop(ids, chosen)
             text = self._text(ids, chosen)
-            # A character cut between two tokens decodes to U+FFFD until it is whole.
-            safe = len(text) if ended else len(text.rstrip("\ufffd"))
+            safe = len(text) if ended else _settled(text, chosen.stop)
             if safe > shown:
                 yield text[shown:safe]
                 shown = safe
@@ -195,6 +194,8 @@ class Engine:
             raise DataError(
                 f"{len(conversations)} conversations but {len(continuations)} continuations."
             )
+        if not conversations:
+            return []
         examples = []
         for conversation, text in zip(conversations, continuations, strict=True):
             _check_open(conversation)
@@ -275,6 +276,22 @@ def _check_open(conversation: Conversation) -> None:
         raise DataError(
             f"{conversation.source}: must end with a user turn to be answered. Drop the last turn."
         )
+
+
+def _settled(text: str, stops: Sequence[str]) -> int:
+    """Return how much of an unfinished answer no later token can take back.
+
+    A character cut between two tokens decodes to U+FFFD until it is whole, and the end of the text
+    may be the start of a stop text.
+    """
+    whole = text.rstrip("\ufffd")
+    held = 0
+    for stop in stops:
+        for length in range(min(len(stop) - 1, len(whole)), held, -1):
+            if whole.endswith(stop[:length]):
+                held = length
+                break
+    return len(whole) - held
 
 
 def _untrained(message: Message) -> Message:

@@ -6,7 +6,10 @@ processor's arithmetic must promise the rows that the connector will make.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +27,9 @@ from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import Connector, build_connector
 from hocket.parts.encoder import EncoderKind
 from hocket.parts.vision import vision_encoders
-from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from, options_of
+from hocket.tokens.layout import AudioLayout, ImageLayout, OptionValue, layout_from, options_of
 from hocket.tokens.processor import HocketProcessor
-from hocket.tokens.span import Modality
+from hocket.tokens.span import Modality, Plan
 from hocket.tokens.tokenizer import build_tokenizer, ensure_control_tokens
 
 INITS = ("fan_in", "transformers")
@@ -88,7 +91,7 @@ def build(spec: ModelSpec, texts: Iterable[str] = ()) -> Built:
         **vision,
         **audio,
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), _refusals("model"):
         torch.manual_seed(spec.seed)
         model = HocketForConditionalGeneration(config)
     if spec.init == "fan_in":
@@ -119,11 +122,18 @@ def _config(key: str, model_type: str, options: dict[str, Any]) -> PreTrainedCon
         if name not in known:
             hint = did_you_mean(name, known)
             raise ConfigError(f"{key}.config: {model_type!r} has no option {name!r}.{hint}")
-    try:
+    with _refusals(f"{key}.config"):
         return AutoConfig.for_model(model_type, **options)
-    except (TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ConfigError(f"{key}.config: transformers refuses it: {reason}") from error
+
+
+@contextmanager
+def _refusals(key: str) -> Iterator[None]:
+    """Turn what transformers says about an impossible configuration into one sentence."""
+    try:
+        yield
+    except (TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ConfigError(f"{key}: transformers refuses it: {reason}") from error
 
 
 def _vision(spec: TowerSpec, width: int) -> dict[str, Any]:
@@ -143,6 +153,7 @@ def _vision(spec: TowerSpec, width: int) -> dict[str, Any]:
                 f"{encoder.grid(config)}. Set the layout's size and patch to the encoder's."
             )
         _agree("model.vision", plan.rows, connector.rows(plan))
+    _check_features("model.vision", spec, encoder, config, (3, side, side))
     return {
         "vision_config": config,
         "vision_encoder": {"kind": kind, "layer": spec.layer, "drop": spec.drop},
@@ -155,12 +166,11 @@ def _audio(spec: TowerSpec, width: int) -> dict[str, Any]:
     config = _config("model.audio", spec.model_type, dict(spec.config))
     kind = _kind(spec.model_type, audio_encoders.names())
     encoder = audio_encoders.get(kind)
-    options = {"kind": spec.layout.kind, "mels": int(config.num_mel_bins)}
+    options: dict[str, OptionValue] = {"kind": spec.layout.kind, "mels": int(config.num_mel_bins)}
     layout: AudioLayout = layout_from(options | dict(spec.layout.options))  # type: ignore[assignment] # the audio layouts are AudioLayouts
     connector = _connector(spec, encoder, config, width)
-    if "frames" in spec.connector.options:
-        frames = {"frames_per_row": int(spec.connector.options["frames"])}  # type: ignore[arg-type] # validated by the connector
-        layout = layout_from(options_of(layout) | frames)  # type: ignore[assignment] # as above
+    frames = _frames_per_row(connector, layout.plan(1))
+    layout = layout_from(options_of(layout) | {"frames_per_row": frames})  # type: ignore[assignment] # as above
     for seconds in (0.01, 0.5, 1.0, 2.7, 61.3):
         plan = layout.plan(round(seconds * layout.rate))
         if plan.patches != encoder.grid(config):
@@ -170,6 +180,8 @@ def _audio(spec: TowerSpec, width: int) -> dict[str, Any]:
                 "max_source_positions."
             )
         _agree("model.audio", plan.rows, connector.rows(plan))
+    mels = (int(config.num_mel_bins), 2 * encoder.grid(config)[1])
+    _check_features("model.audio", spec, encoder, config, mels)
     return {
         "audio_config": config,
         "audio_encoder": {"kind": kind, "layer": spec.layer, "drop": spec.drop},
@@ -196,6 +208,46 @@ def _connector(
         return build_connector(options, in_width=encoder.width(config), out_width=width)
 
 
+def _check_features(
+    key: str,
+    spec: TowerSpec,
+    encoder: type[EncoderKind],
+    config: PreTrainedConfig,
+    shape: tuple[int, ...],
+) -> None:
+    """Run the tower once without numbers, and compare its positions with the grid it promises.
+
+    Args:
+        key: where the tower stands in the configuration.
+        spec: the tower.
+        encoder: its kind.
+        config: its transformers configuration.
+        shape: shape of one encoder unit.
+    """
+    depth = int(config.num_hidden_layers)
+    if not -depth - 1 <= spec.layer <= depth:
+        raise ConfigError(
+            f"{key}.layer is {spec.layer}, but the encoder has the hidden states {-depth - 1} to "
+            f"{depth}."
+        )
+    with _refusals(f"{key}.config"), torch.device("meta"), torch.inference_mode():
+        tower = encoder.build(config)
+        features = encoder.encode(tower, torch.empty(1, *shape), layer=spec.layer, drop=spec.drop)
+    made, promised = features.shape[1], math.prod(encoder.grid(config))
+    if made != promised:
+        raise AlignmentError(
+            f"{key}: the encoder makes {made} positions with drop={spec.drop}, but its grid has "
+            f"{promised}. Set drop to {spec.drop + made - promised}."
+        )
+
+
+def _frames_per_row(connector: Connector, plan: Plan) -> int:
+    """Return how many encoder frames of a sound the connector joins in one row."""
+    most = plan.patches[1]
+    short = (replace(plan, units=1, valid=(frames,)) for frames in range(1, most + 1))
+    return sum(connector.rows(one) == 1 for one in short) or 1
+
+
 def _agree(key: str, promised: int, made: int) -> None:
     if promised != made:
         raise AlignmentError(
@@ -205,6 +257,8 @@ def _agree(key: str, promised: int, made: int) -> None:
 
 
 def _video(spec: ModelSpec) -> dict[str, Any] | None:
-    if spec.video is None or spec.vision is None:
+    if spec.video is None:
         return None
+    if spec.vision is None:
+        raise ConfigError("model.video needs eyes: set model.vision, or leave model.video out.")
     return {"kind": spec.video.sampler} | dict(spec.video.options)

@@ -1,0 +1,1 @@
+"""The newcomer's first run: data, training, evaluation and report in one command."""

@@ -86,8 +86,7 @@ def run_quickstart(plan: Plan, callbacks: Callbacks) -> QuickstartResult:
     watch = _Stopwatch()
     with watch("data"):
         callbacks.phase("writing the data set: scanned digits, spoken words, short videos")
-        sizes = Sizes.fast() if plan.fast else Sizes.full()
-        write_dataset(plan.out / "data", seed=plan.seed, sizes=sizes, progress=callbacks.progress)
+        _write_data(plan, callbacks)
         heldout = _heldout(plan.data)
     with watch("compose"):
         callbacks.phase("composing the model from its parts, with random weights")
@@ -137,6 +136,15 @@ def run_quickstart(plan: Plan, callbacks: Callbacks) -> QuickstartResult:
     figures = json.dumps(result.figures(), indent=1)
     (plan.out / "result.json").write_text(figures, encoding="utf-8")
     return result
+
+
+def _write_data(plan: Plan, callbacks: Callbacks) -> None:
+    """Write the data set, unless a run that goes on has written it before."""
+    sizes = Sizes.fast() if plan.fast else Sizes.full()
+    root = plan.out / "data"
+    # The set is renamed into place when it is whole, so this file means all of it.
+    if not (root / "data.yaml").exists():
+        write_dataset(root, seed=plan.seed, sizes=sizes, progress=callbacks.progress)
 
 
 class _Stopwatch:

@@ -15,10 +15,9 @@ from typing import Literal, NotRequired, TypedDict
 import torch
 from torch import Tensor
 
+from hocket.tokens.example import IGNORED as IGNORED
 from hocket.tokens.example import Example
 from hocket.tokens.span import Modality
-
-IGNORED = -100
 
 
 class Batch(TypedDict):

@@ -6,11 +6,14 @@ encoder inputs. Letters: T tokens, U encoder units, M mel bins, F mel frames.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from hocket.tokens.span import Modality, Plan, Span
+
+IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,18 @@ class Cost:
             self.frames + other.frames,
             self.targets + other.targets,
         )
+
+
+def cost_of(labels: Sequence[int], spans: Sequence[Span], plans: Sequence[Plan]) -> Cost:
+    """Return what a sample costs that has one plan for each of its spans."""
+    patches = frames = 0
+    for span, plan in zip(spans, plans, strict=True):
+        size = plan.units * plan.patches[0] * plan.patches[1]
+        if span.modality is Modality.AUDIO:
+            frames += size
+        else:
+            patches += size
+    return Cost(len(labels), patches, frames, sum(label != IGNORED for label in labels[1:]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from PIL import Image as Pil
 from transformers import BatchFeature, PreTrainedTokenizerFast
 from transformers.processing_utils import ProcessorMixin
 
@@ -23,8 +21,12 @@ from hocket.media.audio import Audio
 from hocket.media.frames import FrameSampler, sampler_from
 from hocket.media.image import Image
 from hocket.media.video import Video
+from hocket.tokens.accept import as_audio as as_audio
+from hocket.tokens.accept import as_image as as_image
+from hocket.tokens.accept import as_list as as_list
+from hocket.tokens.accept import as_video as as_video
 from hocket.tokens.batch import IGNORED, pad_batch
-from hocket.tokens.example import Cost, Example, Outline
+from hocket.tokens.example import Example, Outline, cost_of
 from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from
 from hocket.tokens.span import Modality, Plan, Span
 from hocket.tokens.text import TextEncoder, Tokens
@@ -42,7 +44,9 @@ class MediaTransform(Protocol):
 
     def __call__(
         self, modality: Modality, array: np.ndarray, *, index: int, limit: int | None
-    ) -> np.ndarray: ...
+    ) -> np.ndarray:
+        """Return the changed medium in a new array."""
+        ...
 
 
 class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ships no types for it
@@ -109,9 +113,8 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             ConfigError: the model has no encoder for a medium.
         """
         tokens = self.text.encode(conversation, for_answer=for_answer)
-        media = list(conversation.media())
-        plans = [self._plan(medium, conversation.source) for medium in media]
-        return self._expand(tokens, media, plans, conversation)
+        plans = [self._plan(medium, conversation.source) for medium in conversation.media()]
+        return self._expand(tokens, plans, conversation)
 
     def encode(
         self,
@@ -180,6 +183,8 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             **kwargs: accepted for the common processor interface; ``return_tensors`` is "pt".
         """
         texts = [text] if isinstance(text, str) else list(text or [])
+        if not texts:
+            raise DataError("the processor needs text: give it text=..., with placeholders.")
         rate = self.sounds.rate if self.sounds else 0
         queues: dict[Modality, list[Medium]] = {
             Modality.IMAGE: [as_image(item) for item in as_list(images)],
@@ -195,7 +200,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             source = f"text {number}"
             stub = Conversation(id=str(number), messages=(), source=source)
             plans = [self._plan(medium, source) for medium in media]
-            outline = self._expand(Tokens(ids, [False] * len(ids)), media, plans, stub)
+            outline = self._expand(Tokens(ids, [False] * len(ids)), plans, stub)
             examples.append(self._decode_all(media, outline))
         if left := {kind.value: len(queue) for kind, queue in queues.items() if queue}:
             raise AlignmentError(f"media without a placeholder in the text: {left}.")
@@ -254,7 +259,6 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
     def _expand(
         self,
         tokens: Tokens,
-        media: Sequence[Medium],
         plans: Sequence[Plan],
         conversation: Conversation,
     ) -> Outline:
@@ -288,7 +292,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             labels=labels,
             spans=tuple(spans),
             plans=tuple(plans),
-            cost=_cost(ids, labels, media, plans),
+            cost=cost_of(labels, spans, plans),
         )
 
     def _image_units(
@@ -320,6 +324,11 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         if transform:
             limit = layout.capacity(plan)
             wave = transform(Modality.AUDIO, wave, index=index, limit=limit)
+            if len(wave) > limit:
+                raise AlignmentError(
+                    f"{at.source}: an augmentation made {len(wave)} samples of {sound.where.name}, "
+                    f"but its rows hold {limit}. Make the augmentation respect `limit`."
+                )
         return _checked(layout.units(wave, plan), plan, at, sound)
 
     def _need_images(self, source: str) -> ImageLayout:
@@ -340,75 +349,3 @@ def _checked(units: np.ndarray, plan: Plan, at: Outline, medium: Medium) -> np.n
             f"{len(units)}. Its header does not match its content: re-encode the file."
         )
     return units
-
-
-def _cost(
-    ids: Sequence[int], labels: Sequence[int], media: Sequence[Medium], plans: Sequence[Plan]
-) -> Cost:
-    patches = frames = 0
-    for medium, plan in zip(media, plans, strict=True):
-        size = plan.units * plan.patches[0] * plan.patches[1]
-        if isinstance(medium, Audio):
-            frames += size
-        else:
-            patches += size
-    learned = sum(label != IGNORED for label in labels[1:])
-    return Cost(len(ids), patches, frames, learned)
-
-
-def as_list(items: Any) -> list[Any]:
-    """Return a flat list of one, several or no items."""
-    if items is None:
-        return []
-    return list(items) if isinstance(items, list | tuple) else [items]
-
-
-def as_image(item: Any) -> Image:
-    """Accept an `Image`, a path, bytes, a PIL picture or a uint8 array (H, W, 3).
-
-    Raises:
-        DataError: anything else.
-    """
-    if isinstance(item, Image):
-        return item
-    if isinstance(item, bytes):
-        return Image.from_bytes(item)
-    if isinstance(item, Pil.Image):
-        return Image.from_pil(item)
-    if isinstance(item, np.ndarray):
-        return Image.from_array(item)
-    return Image.from_path(_path(item, "picture"))
-
-
-def as_audio(item: Any, *, rate: int) -> Audio:
-    """Accept an `Audio`, a path, bytes, or a float32 array (L,) at `rate`.
-
-    Raises:
-        DataError: anything else.
-    """
-    if isinstance(item, Audio):
-        return item
-    if isinstance(item, bytes):
-        return Audio.from_bytes(item)
-    if isinstance(item, np.ndarray):
-        return Audio.from_array(item, rate=rate)
-    return Audio.from_path(_path(item, "sound"))
-
-
-def as_video(item: Any) -> Video:
-    """Accept a `Video`, a path, a list of frame paths, or a uint8 array (N, H, W, 3).
-
-    Raises:
-        DataError: anything else.
-    """
-    if isinstance(item, Video):
-        return item
-    if isinstance(item, np.ndarray):
-        return Video.from_array(item, np.arange(len(item), dtype=np.float64))
-    return Video.from_path(_path(item, "video"))
-
-
-def _path(item: Any, noun: str) -> Path:
-    if not isinstance(item, str | Path):
-        raise DataError(f"a {noun} must be a path, bytes or an array; found {type(item).__name__}.")
-    return Path(item)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from hocket.checkpoint.manifest import machine_error
+from hocket.checkpoint.manifest import TEMPORARY, machine_error
 from hocket.train.loop import Report
 from hocket.train.state import TrainState
 
@@ -44,32 +44,46 @@ class RunLog:
         kept = [
             line
             for line in read_log(self._path)
-            if (stages.index(line["stage"]), line["step"])
+            if line["stage"] in stages
+            and (stages.index(line["stage"]), line["step"])
             <= (stages.index(state.stage), state.step)
         ]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             text = "".join(json.dumps(line) + "\n" for line in kept)
-            self._path.write_text(text, encoding="utf-8")
+            # Written aside and renamed: a kill in between must not lose the lines of before.
+            aside = self._path.with_name(f"{TEMPORARY}{self._path.name}")
+            aside.write_text(text, encoding="utf-8")
+            aside.replace(self._path)
             self._file = self._path.open("a", encoding="utf-8", buffering=1)
         except OSError as error:
             raise machine_error(self._path, error) from error
 
     def __call__(self, state: TrainState, report: Report) -> None:
-        """Append a line."""
+        """Append a line.
+
+        Raises:
+            MachineError: the disk is full.
+        """
         if self._file:
             line = {"stage": state.stage, "step": state.step} | asdict(report)
-            self._file.write(json.dumps(line) + "\n")
+            try:
+                self._file.write(json.dumps(line) + "\n")
+            except OSError as error:
+                raise machine_error(self._path, error) from error
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Return the whole lines of a log; a last line cut by a crash is left out."""
     if not path.exists():
         return []
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    lines: list[dict[str, Any]] = []
+    for text in path.read_bytes().splitlines():
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except ValueError:
             break
+        if not isinstance(line, dict) or not {"stage", "step"} <= line.keys():
+            break
+        lines.append(line)
     return lines

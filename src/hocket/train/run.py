@@ -135,6 +135,8 @@ class _Session:
         self._stage = run.recipe.stages[name]
         chosen = select_trainable(model, self._stage.trainable)
         set_modes(model)
+        # Before the optimizer is filled: its tensors must lie where the parameters are.
+        model.to(runtime.device)
         self._optimizer = build_optimizer(model, chosen, betas=run.recipe.betas)
         if at is not None:
             read_optimizer(at, self._optimizer)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
+from hocket._env import world_size
 from hocket.model.modeling import HocketForConditionalGeneration
 
 
@@ -21,7 +22,15 @@ class Runtime:
     """
 
     def __init__(self) -> None:
-        self._accelerator = Accelerator()
+        # A rank's rows may hold no picture or no sound, and a tower read at an inner layer has
+        # parameters that no loss reaches. Those that no rank used keep no gradient at all, so that
+        # AdamW passes over them as it does in a single process.
+        absent = DistributedDataParallelKwargs(find_unused_parameters=True)
+        # Left alone, accelerate joins processes on accelerators only: on CPUs each would train by
+        # itself, into the same folder.
+        kind = torch.accelerator.current_accelerator(check_available=True)
+        on_cpus = world_size() > 1 and (kind is None or kind.type == "mps")
+        self._accelerator = Accelerator(cpu=on_cpus, kwargs_handlers=[absent])
         self.rank: int = self._accelerator.process_index
         self.world: int = self._accelerator.num_processes
         self.device: torch.device = self._accelerator.device
@@ -33,7 +42,6 @@ class Runtime:
 
     def prepare(self, model: HocketForConditionalGeneration) -> nn.Module:
         """Move the model to the device; wrap it when several processes share the work."""
-        model.model.join_all_parts = self.world > 1
         return self._accelerator.prepare_model(model)
 
     def without_sync(self, model: nn.Module, *, last: bool) -> AbstractContextManager[None]:

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from hocket._errors import CheckpointError
@@ -56,11 +57,15 @@ def write_state(folder: Path, state: TrainState, optimizer: torch.optim.Optimize
     document = asdict(state) | {"packer": state.packer._asdict()}
     (target / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
     tensors: dict[str, Tensor] = {}
+    trained: list[str] = []
     for group in optimizer.param_groups:
         for name, parameter in zip(group["names"], group["params"], strict=True):
-            for key, value in optimizer.state[parameter].items():
+            trained.append(name)
+            # Empty as long as no sample has reached the parameter.
+            for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"{key}:{name}"] = value
-    save_file(tensors, target / "optimizer.safetensors")
+    names = {"trained": json.dumps(trained)}
+    save_file(tensors, target / "optimizer.safetensors", metadata=names)
 
 
 def read_state(folder: Path) -> TrainState:
@@ -85,21 +90,26 @@ def read_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
     Raises:
         CheckpointError: the tensors are not those of this optimizer's parameters.
     """
-    tensors = load_file(folder / _FOLDER / "optimizer.safetensors")
+    saved: dict[str, dict[str, Tensor]] = {}
+    with safe_open(folder / _FOLDER / "optimizer.safetensors", framework="pt") as file:
+        for name in json.loads((file.metadata() or {}).get("trained", "[]")):
+            saved[name] = {}
+        for key in file.keys():
+            kind, _, name = key.partition(":")
+            saved.setdefault(name, {})[kind] = file.get_tensor(key)
     for group in optimizer.param_groups:
         for name, parameter in zip(group["names"], group["params"], strict=True):
-            keys = [key for key in tensors if key.partition(":")[2] == name]
-            if not keys:
+            if name not in saved:
                 raise CheckpointError(
                     f"{folder}: the optimizer's state lacks {name}. The recipe's trainable groups "
                     "have changed since it was written: start into another folder."
                 )
-            optimizer.state[parameter] = {
-                key.partition(":")[0]: tensors.pop(key).clone() for key in keys
-            }
-    if tensors:
-        extra = next(iter(tensors))
+            if tensors := saved.pop(name):
+                optimizer.state[parameter] = {
+                    kind: value.to(parameter.device) for kind, value in tensors.items()
+                }
+    if saved:
         raise CheckpointError(
-            f"{folder}: the optimizer's state holds {extra}, which does not train now. The recipe "
-            "has changed since it was written: start into another folder."
+            f"{folder}: the optimizer's state holds {next(iter(saved))}, which does not train now. "
+            "The recipe has changed since it was written: start into another folder."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from hocket._errors import ConfigError
 from hocket.train.recipe import Group
 
 PARTS = ("vision_tower", "multi_modal_projector", "audio_tower", "audio_projector")
+_TABLE = re.compile(r"embed|token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Trainable:
         name: the group's name.
         group: its learning rate and weight decay.
         decayed: names of matrices, which weight decay applies to.
-        plain: names of biases, norms and token tables, which it does not.
+        plain: names of biases, norms, token and position tables, which it does not.
     """
 
     name: str
@@ -59,8 +61,9 @@ def select_trainable(model: nn.Module, groups: Mapping[str, Group]) -> list[Trai
         for key in matched:
             parameter = left.pop(key)
             parameter.requires_grad_(True)
-            is_matrix = parameter.ndim > 1 and key not in tables
-            (decayed if is_matrix else plain).append(key)
+            # Positions and class tokens are tables too, though no `nn.Embedding` holds them.
+            is_table = key in tables or _TABLE.search(key.rpartition(".")[2]) is not None
+            (plain if is_table or parameter.ndim < 2 else decayed).append(key)
         chosen.append(Trainable(name, group, tuple(decayed), tuple(plain)))
     return chosen
 

@@ -33,6 +33,10 @@ class PixelShuffle(Connector):
 
     def __init__(self, config: Config, *, in_width: int, out_width: int) -> None:
         super().__init__()
+        if config.fold < 1:
+            raise ConfigError(
+                f"connector 'pixel_shuffle': fold is {config.fold}, expected 1 or more."
+            )
         self.fold = config.fold
         width = in_width * config.fold**2
         self.norm = nn.LayerNorm(width)

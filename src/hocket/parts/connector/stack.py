@@ -12,6 +12,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from hocket._errors import ConfigError
 from hocket.parts.connector import Connector, connectors
 from hocket.parts.features import Features
 from hocket.tokens.span import Plan
@@ -33,6 +34,8 @@ class Stack(Connector):
 
     def __init__(self, config: Config, *, in_width: int, out_width: int) -> None:
         super().__init__()
+        if config.frames < 1:
+            raise ConfigError(f"connector 'stack': frames is {config.frames}, expected 1 or more.")
         self.frames = config.frames
         width = in_width * config.frames
         self.norm = nn.LayerNorm(width)

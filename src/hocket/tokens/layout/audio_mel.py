@@ -7,6 +7,7 @@ Longer sounds become several chunks, each an encoder unit.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers.audio_utils import mel_filter_bank
 
+from hocket._errors import ConfigError
 from hocket.tokens.layout import layouts
 from hocket.tokens.span import Plan
 
@@ -42,6 +44,24 @@ class AudioMel:
     encoder_stride: int = 2
     frames_per_row: int = 1
     trim: bool = True
+
+    def __post_init__(self) -> None:
+        """Check that the numbers describe sounds.
+
+        Raises:
+            ConfigError: a number is below 1, or a chunk is no whole number of encoder frames.
+        """
+        numbers = dataclasses.asdict(self)
+        for name in ("rate", "mels", "encoder_stride", "frames_per_row"):
+            if (value := numbers[name]) < 1:
+                raise ConfigError(f"layout 'audio_mel': {name} is {value}, expected 1 or more.")
+        step = HOP * self.encoder_stride
+        if self.chunk_samples < step or self.chunk_samples % step:
+            raise ConfigError(
+                f"layout 'audio_mel': chunk_seconds {self.chunk_seconds} is {self.chunk_samples} "
+                f"samples, expected a multiple of {step} (one encoder frame). "
+                f"Try {max(1, round(self.chunk_samples / step)) * step / self.rate}."
+            )
 
     @property
     def chunk_samples(self) -> int:

@@ -12,6 +12,7 @@ from enum import StrEnum
 import numpy as np
 from PIL import Image as Pil
 
+from hocket._errors import ConfigError
 from hocket.tokens.layout import layouts
 from hocket.tokens.span import Plan
 
@@ -55,6 +56,22 @@ class ImageFixed:
     resample: Filter = Filter.BICUBIC
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        """Check that the numbers describe pictures.
+
+        Raises:
+            ConfigError: a patch is empty or larger than the picture, or a deviation is zero.
+        """
+        if not 1 <= self.patch <= self.size:
+            raise ConfigError(
+                f"layout 'image_fixed': patch is {self.patch} and size is {self.size}, expected "
+                "1 <= patch <= size."
+            )
+        if min(self.std) <= 0:
+            raise ConfigError(
+                f"layout 'image_fixed': std is {list(self.std)}, expected numbers above 0."
+            )
 
     def plan(self, height: int, width: int) -> Plan:
         """Return one unit, whatever the size of the picture."""
