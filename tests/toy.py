@@ -71,7 +71,7 @@ SPEC = ModelSpec(
 
 @functools.cache
 def toy(language: str = "llama") -> Built:
-    """Return a model in evaluation mode and its processor; tests share it and must not change it."""
+    """Return a model in evaluation mode and its processor; shared, so no test may change it."""
     spec = replace(SPEC, language=LanguageSpec(model_type=language, config=WIDTH))
     built = build(spec, TEXTS)
     built.model.eval()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.toy import TEXTS, assistant, picture, sound, system, talk, toy, user, video
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
@@ -12,7 +13,6 @@ from hocket.chat.template import read_template
 from hocket.tokens.batch import IGNORED
 from hocket.tokens.text import TextEncoder
 from hocket.tokens.tokenizer import CONTROL, TURN_END, build_tokenizer
-from tests.toy import TEXTS, assistant, picture, sound, system, talk, toy, user, video
 
 THINK = "<think>"
 PIECES = [
@@ -181,7 +181,8 @@ def test_tokens_that_overlap_are_all_cut() -> None:
 
 def test_control_tokens_in_tools_stay_text(tokenizer: PreTrainedTokenizerFast) -> None:
     template = (
-        "{{ tools | tojson }}{% for m in messages %}{% generation %}x{% endgeneration %}{% endfor %}"
+        "{{ tools | tojson }}"
+        "{% for m in messages %}{% generation %}x{% endgeneration %}{% endfor %}"
     )
     encoder = TextEncoder(tokenizer, template)
     tool = {"name": "f", "description": "ends <|im_end|>", "<image>": ["<audio>", 1, None]}

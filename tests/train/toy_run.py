@@ -199,6 +199,8 @@ def _train_elsewhere(
     double: bool,
 ) -> None:
     os.environ.update(env)
+    # What a run from a shell has on Linux; workers started otherwise would outlive a killed parent.
+    multiprocessing.set_start_method("fork", force=True)
     train_toy(folder, out, chosen, layer=layer, double=double)
 
 

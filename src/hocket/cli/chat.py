@@ -87,7 +87,8 @@ def _answer_once(dialogue: Dialogue, text: str) -> None:
 def _answer_lines(dialogue: Dialogue) -> None:
     """Answer each line of standard input by itself."""
     media = list(dialogue.attached)
-    sys.stdin.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # a real stream
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # so that checked() may name the fault
     for line in sys.stdin:
         if text := checked(line).strip():
             dialogue.clear()

@@ -139,7 +139,7 @@ def _processor(model: Path | None, rows: Source) -> tuple[HocketProcessor, str]:
             f"No --model: tokenizer made from the text of this file, {images.size}-pixel pictures "
             f"in {images.patch}-pixel patches, {_FRAMES} frames a video, Whisper's sound frames."
         )
-        return _default_processor(rows, images), note
+        return processor_from(rows, images), note
     folder = find_checkpoint(model)
     try:
         # Not HocketProcessor itself: importing AutoProcessor registers hocket's classes, without
@@ -158,7 +158,8 @@ def _processor(model: Path | None, rows: Source) -> tuple[HocketProcessor, str]:
     return processor, f"Tokenizer and layouts of {folder}."
 
 
-def _default_processor(rows: Source, images: ImageFixed) -> HocketProcessor:
+def processor_from(rows: Source, images: ImageFixed) -> HocketProcessor:
+    """Return a processor for data without a model: a tokenizer of their own, default layouts."""
     return HocketProcessor(
         tokenizer=build_tokenizer(_texts(rows), vocab_size=_VOCAB_SIZE),
         image_layout=options_of(images),

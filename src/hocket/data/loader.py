@@ -87,6 +87,20 @@ class StepShape:
             )
 
 
+class SampleMemory:
+    """What was learned about samples and need not be learned again, kept across stages.
+
+    Args:
+        processor: its audio layout says at which rate sounds are kept.
+        cache_mb: memory for decoded media, in megabytes.
+    """
+
+    def __init__(self, processor: HocketProcessor, *, cache_mb: int) -> None:
+        rate = processor.sounds.rate if processor.sounds else None
+        self.media = DecodedMedia(megabytes=cache_mb, rate=rate)
+        self.outlines: OrderedDict[tuple[str, int], Outline] = OrderedDict()
+
+
 class Loader:
     """Yields the batches of each optimizer step of a stage.
 
@@ -96,7 +110,7 @@ class Loader:
         shape: how a step is cut.
         augmenter: augmentations of training media.
         workers: decoding processes; 0 decodes here.
-        cache_mb: memory for decoded media in each process.
+        memory: outlines and decoded media of earlier stages; None starts without.
         state: where to go on.
         max_bad_share: share of unreadable samples that stops the run.
     """
@@ -109,7 +123,7 @@ class Loader:
         shape: StepShape,
         augmenter: Augmenter,
         workers: int = 0,
-        cache_mb: int = 0,
+        memory: SampleMemory | None = None,
         state: PackerState | None = None,
         max_bad_share: float = 0.01,
     ) -> None:
@@ -117,9 +131,8 @@ class Loader:
         self._shape = shape
         self._workers = workers
         self._max_bad_share = max_bad_share
-        rate = processor.sounds.rate if processor.sounds else None
-        cache = DecodedMedia(megabytes=cache_mb, rate=rate)
-        self._decoder = _Decoder(mixture, processor, augmenter, cache)
+        memory = memory or SampleMemory(processor, cache_mb=0)
+        self._decoder = _Decoder(mixture, processor, augmenter, memory)
         self._start = state or PackerState()
         self._bad = self._start.bad
 
@@ -200,13 +213,13 @@ class _Decoder(Dataset[StepBatches]):
         mixture: Mixture,
         processor: HocketProcessor,
         augmenter: Augmenter,
-        cache: DecodedMedia,
+        memory: SampleMemory,
     ) -> None:
         self._mixture = mixture
         self._processor = processor
         self._augmenter = augmenter
-        self._cache = cache
-        self._outlines: OrderedDict[tuple[str, int], Outline] = OrderedDict()
+        self._media = memory.media
+        self._outlines = memory.outlines
 
     def outline(self, ref: SampleRef) -> Outline:
         """Return tokens and plans of a sample; headers are read, nothing is decoded."""
@@ -249,6 +262,6 @@ class _Decoder(Dataset[StepBatches]):
     def _decode(self, ref: SampleRef) -> Example:
         outline = self.outline(ref)
         transform = self._augmenter.bind(epoch=ref.epoch, sample=f"{ref.dataset}/{ref.row}")
-        conversation = self._cache.hold(self._mixture.read(ref))
+        conversation = self._media.hold(self._mixture.read(ref))
         with torch.no_grad():
             return self._processor.encode(conversation, outline=outline, transform=transform)

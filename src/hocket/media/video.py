@@ -15,6 +15,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from hocket._errors import MediaError
@@ -325,6 +326,8 @@ def _decode(where: Where, wanted: list[int], limits: Limits) -> Iterator[_Shot]:
         stream = _stream(container, where)
         _check_size(stream.height, stream.width, where, limits)
         fps = float(stream.average_rate or 0) or 1.0
+        # One converter for all frames: making one costs more than converting a small frame.
+        to_rgb = VideoReformatter()
         remaining = iter(wanted)
         target = next(remaining, None)
         count = 0
@@ -340,7 +343,8 @@ def _decode(where: Where, wanted: list[int], limits: Limits) -> Iterator[_Shot]:
                     f"{where.name}: frame {index} is damaged. Copy or encode the file again."
                 )
             _check_size(frame.height, frame.width, where, limits)
-            pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            rgb = to_rgb.reformat(frame, format="rgb24", threads=1)
+            pixels = np.asarray(rgb.to_ndarray(), np.uint8)
             turned = np.rot90(pixels, _quarter_turns(frame))
             yield _Shot(index, turned, seconds - first)
             target = next(remaining, None)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -131,7 +132,7 @@ def _refusals(key: str) -> Iterator[None]:
     """Turn what transformers says about an impossible configuration into one sentence."""
     try:
         yield
-    except (TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
+    except (StrictDataclassError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ConfigError(f"{key}: transformers refuses it: {reason}") from error
 

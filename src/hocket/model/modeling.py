@@ -206,7 +206,6 @@ class HocketModel(HocketPreTrainedModel):
 class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  # type: ignore[misc] # as above
     """The composite with its output head: what `AutoModelForMultimodalLM` opens."""
 
-    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
     accepts_loss_kwargs = True
 
     def __init__(self, config: HocketConfig) -> None:
@@ -214,6 +213,10 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         self.model = HocketModel(config)
         text = config.text_config
         self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        # Language models name their token table differently: embed_tokens, wte, embeddings.
+        table = self.model.get_input_embeddings()
+        name = next(name for name, part in self.model.named_modules() if part is table)
+        self._tied_weights_keys = {"lm_head.weight": f"model.{name}.weight"}
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import jinja2
 from transformers import PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -130,7 +131,7 @@ class TextEncoder:
                 add_generation_prompt=for_answer,
                 **self.tokenizer.special_tokens_map,
             )
-        except ValueError as error:
+        except (ValueError, jinja2.TemplateError) as error:
             raise DataError(f"{source}: the chat template refuses it: {error}") from error
         return texts[0], sorted(spans[0])
 

@@ -23,7 +23,7 @@ from hocket._log import warn
 from hocket.checkpoint.directory import load_checkpoint, write_checkpoint
 from hocket.checkpoint.manifest import verify_directory, write_directory
 from hocket.data.augment import Augmenter
-from hocket.data.loader import Loader, StepShape
+from hocket.data.loader import Loader, SampleMemory, StepShape
 from hocket.data.mixture import Mixture, open_source
 from hocket.data.spec import DataSpec
 from hocket.model.modeling import HocketForConditionalGeneration
@@ -101,6 +101,7 @@ def train(
     runtime = Runtime()
     state, at = _resume(run, model)
     names = list(run.recipe.stages)
+    memory = SampleMemory(processor, cache_mb=run.recipe.cache_mb)
     with _stop_signals() as stop, RunLog(run.out / "log.jsonl", enabled=runtime.is_main) as log:
         log.cut_after(names, state)
         for number, name in enumerate(names):
@@ -109,7 +110,7 @@ def train(
             if state.stage != name:
                 state = TrainState(name, tokens_seen=state.tokens_seen, seconds=state.seconds)
                 at = None
-            session = _Session(run, name, model, processor, runtime, stop, at)
+            session = _Session(run, name, model, processor, runtime, stop, memory, at)
             state = session.fit(state, [log, *hooks])
     if runtime.is_main:
         _write_final(run, model, processor, state)
@@ -128,10 +129,11 @@ class _Session:
         processor: HocketProcessor,
         runtime: Runtime,
         stop: Sequence[int],
+        memory: SampleMemory,
         at: Path | None,
     ) -> None:
         self._run, self._name, self._model, self._processor = run, name, model, processor
-        self._runtime, self._stop = runtime, stop
+        self._runtime, self._stop, self._memory = runtime, stop, memory
         self._stage = run.recipe.stages[name]
         chosen = select_trainable(model, self._stage.trainable)
         set_modes(model)
@@ -161,7 +163,7 @@ class _Session:
             ),
             augmenter=Augmenter(self._run.data.augment, seed=recipe.seed),
             workers=recipe.workers,
-            cache_mb=recipe.cache_mb,
+            memory=self._memory,
             state=state.packer,
             max_bad_share=self._run.data.max_bad_share,
         )

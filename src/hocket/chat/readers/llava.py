@@ -1,9 +1,9 @@
-"""Rows as LLaVA and its successors write them: ``conversations`` of ``from`` and ``value``.
+r"""Rows as LLaVA and its successors write them: ``conversations`` of ``from`` and ``value``.
 
 A row::
 
     {"id": "a1", "image": "a.png",
-     "conversations": [{"from": "human", "value": "<image>\\nWhat digit is this?"},
+     "conversations": [{"from": "human", "value": "<image>\nWhat digit is this?"},
                        {"from": "gpt", "value": "Seven."}]}
 
 ``image`` (or ``images``), ``audio`` (or ``audios``) and ``video`` (or ``videos``) hold a path,
@@ -122,15 +122,15 @@ def _id(row: Mapping[str, Json], where: str) -> str:
             f"{where}: 'id' is {_kind(value)} ({_short(value)}), expected text or a whole number. "
             f"Correct it or leave it out."
         )
+    _check_characters(str(value), f"{where}: 'id'")
     return str(value)
 
 
 def _turns(row: Mapping[str, Json], at: str) -> list[_Turn]:
     if "conversations" not in row:
-        keys = ", ".join(str(key) for key in list(row)[:8]) or "none"
         raise ReaderError(
-            f"{at}: no key 'conversations'.{_near('conversations', row)} Found: {keys}. "
-            f"Expected a list of turns, or choose another reader."
+            f"{at}: no key 'conversations' (found: {_names(row)}), expected a list of turns. "
+            f"Rename the key or choose another reader."
         )
     found = row["conversations"]
     if not isinstance(found, list):
@@ -153,9 +153,8 @@ def _turn(turn: Json, at: str) -> _Turn:
         )
     for key in ("from", "value"):
         if key not in turn:
-            keys = ", ".join(list(turn)[:8]) or "none"
             raise ReaderError(
-                f"{at} has no '{key}' (found: {keys}), expected 'from' and 'value'. "
+                f"{at} has no '{key}' (found: {_names(turn)}), expected 'from' and 'value'. "
                 f"Rename its keys or choose another reader."
             )
     speaker, value = turn["from"], turn["value"]
@@ -168,11 +167,23 @@ def _turn(turn: Json, at: str) -> _Turn:
         raise ReaderError(
             f"{at}.value is {_kind(value)} ({_short(value)}), expected text. Put it in quotes."
         )
+    _check_characters(value, f"{at}.value")
     if _ROLES[speaker] is Role.ASSISTANT and not value.strip():
         raise ReaderError(
-            f"{at}.value is empty, expected the answer of {speaker!r}. Fill it in or remove the row."
+            f"{at}.value is empty, expected the answer of {speaker!r}. "
+            f"Fill it in or remove the row."
         )
     return _Turn(speaker, value)
+
+
+def _check_characters(value: str, at: str) -> None:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ReaderError(
+            f"{at} holds half a character, {value[error.start]!a}, at position {error.start}; "
+            f"expected valid Unicode. Write the character whole."
+        ) from error
 
 
 def _check_order(turns: Sequence[_Turn], at: str) -> None:
@@ -244,14 +255,11 @@ def _is_picture(path: str) -> bool:
     return PurePath(path).suffix.lower() in _PICTURES
 
 
-def _front(
-    turns: Sequence[_Turn], references: Mapping[str, Sequence[_Reference]], at: str
-) -> str:
+def _front(turns: Sequence[_Turn], references: Mapping[str, Sequence[_Reference]], at: str) -> str:
     """Return the placeholders to put before the first human turn, having compared the numbers."""
-    asked = Counter(
-        kind for turn in turns if turn.role is Role.USER for kind in _PLACEHOLDER.findall(turn.value)
-    )
-    anywhere = {kind for turn in turns for kind in _PLACEHOLDER.findall(turn.value)}
+    held = [(turn, kind) for turn in turns for kind in _PLACEHOLDER.findall(turn.value)]
+    asked = Counter(kind for turn, kind in held if turn.role is Role.USER)
+    anywhere = {kind for _, kind in held}
     front = ""
     for kind, noun in _NOUNS.items():
         wanted, given = asked[kind], len(references[kind])
@@ -260,7 +268,7 @@ def _front(
         if given and kind not in anywhere:
             front += f"<{kind}>\n" * given
             continue
-        text = f", and one in another turn is plain text" if kind in anywhere and not wanted else ""
+        text = ", and one in another turn is plain text" if kind in anywhere and not wanted else ""
         raise ReaderError(
             f"{at}: {_count(wanted, f'<{kind}> placeholder')} but {_count(given, noun)}{text}. "
             f"Edit the row so that its human turns hold one <{kind}> for each {noun}."
@@ -289,13 +297,12 @@ def _fill(value: str, media: Mapping[str, list[Medium]]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _near(wanted: str, keys: Mapping[str, Json]) -> str:
-    # Turned around: the key that the user wrote is the one to name.
-    return did_you_mean(wanted, keys).replace("Did you mean", "Rename").replace("?", ".")
-
-
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _names(row: Mapping[str, Json]) -> str:
+    return ", ".join(_short(key) for key in list(row)[:6]) or "nothing"
 
 
 def _short(value: object) -> str:

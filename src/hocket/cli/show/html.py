@@ -46,11 +46,13 @@ def write_page(
         note: which tokenizer was used.
 
     Raises:
-        ConfigError: the path is a folder.
+        ConfigError: the path is a folder, or its folder is a file.
         MachineError: it cannot be written.
     """
     if path.is_dir():
         raise ConfigError(f"--html: {path} is a folder. Name a file, such as {path / 'show.html'}.")
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ConfigError(f"--html: {path.parent} is a file, not a folder. Choose another folder.")
     page = render(sheets, processor, title=title, note=note)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

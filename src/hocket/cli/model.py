@@ -1,0 +1,236 @@
+"""See the parts that models are made of, and what a composition comes to."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from torch import nn
+
+from hocket._errors import DataError
+from hocket._log import warn
+from hocket._registry import Registry
+from hocket.chat.readers import readers
+from hocket.chat.template import read_template, template_names
+from hocket.checkpoint.directory import find_checkpoint, load_checkpoint
+from hocket.cli._compose import RunConfig, compose_run
+from hocket.cli._session import start_session
+from hocket.data.augment import augmentations
+from hocket.data.mixture import Mixture, open_source
+from hocket.data.sources import sources
+from hocket.media.frames import AtFps, History, Uniform
+from hocket.model.build import Built, build
+from hocket.model.config import HocketConfig
+from hocket.parts.audio import audio_encoders
+from hocket.parts.connector import connectors
+from hocket.parts.vision import vision_encoders
+from hocket.tokens.layout import layouts
+from hocket.tokens.processor import HocketProcessor
+
+SAMPLERS: Mapping[str, type[Any]] = {"uniform": Uniform, "at_fps": AtFps, "history": History}
+
+# What the rows are counted for: a common size of picture, a clip of ten seconds.
+_PICTURE = (480, 640)
+_CLIP_SECONDS = 10
+_CLIP_FPS = 25
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+
+class Kind(NamedTuple):
+    """A kind of part: what it is called, the config key that names one, and its parts."""
+
+    title: str
+    key: str
+    parts: Callable[[], list[Part]]
+
+
+class Part(NamedTuple):
+    """A part: its name, its options with their defaults, and what it is in one line."""
+
+    name: str
+    options: dict[str, str]
+    summary: str
+
+
+@app.callback()
+def _model() -> None:
+    """See the parts that models are made of, and what a composition comes to."""
+
+
+@app.command()
+def parts() -> None:
+    """List every part that a config can name, with its options and their defaults."""
+    start_session()
+    for kind in list_kinds():
+        typer.echo(f"{kind.title} ({kind.key})")
+        for part in kind.parts():
+            options = " ".join(f"{name}={value}" for name, value in part.options.items())
+            typer.echo(f"  {part.name:14}{part.summary}")
+            if options:
+                typer.echo(f"  {'':14}{options}")
+        typer.echo()
+
+
+@app.command("build")
+def compose(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="model=NAME or FILE.yaml, model.vision.connector.kind=mlp ..."),
+    ] = None,
+) -> None:
+    """Compose a model and show its parts, their sizes and the rows a medium takes."""
+    config = compose_run(overrides or [])
+    start_session()
+    model, processor = _compose(config)
+    made_of = _made_of(model.config)
+    counts = {name: _count(model.get_submodule(f"model.{name}")) for name in made_of}
+    total = sum(parameter.numel() for parameter in model.parameters())
+    # What is in no part: an output head of its own, when the token table is not shared.
+    if rest := total - sum(counts.values()):
+        counts["lm_head"] = rest
+        made_of["lm_head"] = "output head"
+    for name, count in counts.items():
+        typer.echo(f"{name:22}{count:>14,}  {made_of[name]}")
+    typer.echo(f"{'parameters':22}{total:>14,}  {len(processor.tokenizer):,} tokens known")
+    for medium, rows in count_rows(processor).items():
+        typer.echo(f"{medium:22}{rows:>14,}  tokens")
+
+
+def list_kinds() -> list[Kind]:
+    """Return every kind of part, in the order in which a model is composed."""
+    return [
+        Kind("vision encoders", "model.vision.model_type", _registered(vision_encoders)),
+        Kind("audio encoders", "model.audio.model_type", _registered(audio_encoders)),
+        Kind("layouts", "model.vision.layout.kind, model.audio.layout.kind", _registered(layouts)),
+        Kind(
+            "connectors",
+            "model.vision.connector.kind, model.audio.connector.kind",
+            _registered(connectors),
+        ),
+        Kind("frame samplers", "model.video.sampler", _samplers),
+        Kind("chat templates", "model.tokenizer.template", _templates),
+        Kind("sources", "data.datasets.*.source", _registered(sources)),
+        Kind("readers", "data.datasets.*.reader", _registered(readers)),
+        Kind("augmentations", "data.augment", _registered(augmentations)),
+    ]
+
+
+def count_rows(processor: HocketProcessor) -> dict[str, int]:
+    """Return what each medium is called and the tokens that it takes; none it cannot take."""
+    rows: dict[str, int] = {}
+    if processor.images:
+        height, width = _PICTURE
+        still = processor.images.plan(height, width).rows
+        rows[f"picture {width} x {height}"] = still
+        if processor.sampler:
+            frames = processor.sampler.pick(_CLIP_SECONDS * _CLIP_FPS, _CLIP_FPS)
+            rows[f"video of {_CLIP_SECONDS} s"] = len(frames) * still
+    if processor.sounds:
+        rows["sound of 1 s"] = processor.sounds.plan(processor.sounds.rate).rows
+    return rows
+
+
+def _compose(config: RunConfig) -> Built:
+    """Build with random weights, or open the checkpoint that the run would start from."""
+    if config.train.init_from:
+        loaded = load_checkpoint(find_checkpoint(config.train.init_from))
+        return Built(loaded.model, loaded.processor)
+    if config.model.tokenizer.path:
+        return build(config.model)
+    try:
+        opened = {
+            name: (open_source(name, spec), 1.0) for name, spec in config.data.datasets.items()
+        }
+    except DataError as error:
+        warn(f"the tokenizer is made without the words of the data: {error}")
+        return build(config.model)
+    return build(config.model, Mixture(opened, seed=config.train.seed).texts())
+
+
+def _made_of(config: HocketConfig) -> dict[str, str]:
+    """Return the module of each part and what it is."""
+    made_of = {}
+    for name, tower, encoder, connector, joint in (
+        (
+            "vision_tower",
+            config.vision_config,
+            config.vision_encoder,
+            config.vision_connector,
+            "multi_modal_projector",
+        ),
+        (
+            "audio_tower",
+            config.audio_config,
+            config.audio_encoder,
+            config.audio_connector,
+            "audio_projector",
+        ),
+    ):
+        if tower is not None:
+            made_of[name] = f"{tower.model_type}, layer {encoder['layer']}"
+            options = {key: value for key, value in connector.items() if key != "kind"}
+            made_of[joint] = " ".join(
+                [connector["kind"], *(f"{key}={value}" for key, value in options.items())]
+            )
+    made_of["language_model"] = str(config.text_config.model_type)
+    return made_of
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _registered(registry: Registry[Any]) -> Callable[[], list[Part]]:
+    def found() -> list[Part]:
+        listed = []
+        for name in registry.names():
+            item = registry.get(name)
+            # One file is one part, so the file's first line says what the part is.
+            listed.append(Part(name, _options(item), _summary(import_module(item.__module__))))
+        return listed
+
+    return found
+
+
+def _samplers() -> list[Part]:
+    return [Part(name, _options(cls), _summary(cls)) for name, cls in SAMPLERS.items()]
+
+
+def _templates() -> list[Part]:
+    return [Part(name, {}, _first_comment(read_template(name))) for name in template_names()]
+
+
+def _options(item: Any) -> dict[str, str]:
+    """Return option -> default of a part: the fields of its dataclass, or of its `Config`."""
+    config = vars(item).get("Config", item)
+    if not dataclasses.is_dataclass(config):
+        return {}
+    return {field.name: _default(field) for field in dataclasses.fields(config)}
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        return _plain(field.default_factory())
+    return "(required)" if field.default is dataclasses.MISSING else _plain(field.default)
+
+
+def _plain(value: Any) -> str:
+    """Write a default as it is typed in a config."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ",".join(_plain(item) for item in value) + "]"
+    return str(value)
+
+
+def _summary(item: Any) -> str:
+    return (inspect.getdoc(item) or "").partition("\n")[0].replace("``", "")
+
+
+def _first_comment(template: str) -> str:
+    return template.partition("{#-")[2].strip().partition("\n")[0].rstrip(":")
