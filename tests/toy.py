@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
+import soundfile
+from PIL import Image as Pil
 from torch import Tensor
 
 from hocket.chat.conversation import Conversation, Message, Part, Role, Text
@@ -21,6 +26,8 @@ from hocket.tokens.batch import Batch
 RATE = 16000
 SIZE = 16
 TEXTS = ["What is this?", "It is a red square.", "Listen to the sound and look at the picture."]
+
+SUFFIXES = {"image": ".png", "audio": ".wav", "video": ".mp4"}
 
 WIDTH: dict[str, Any] = {
     "hidden_size": 32,
@@ -145,3 +152,42 @@ def inputs(batch: Batch, *without: str) -> dict[str, Tensor]:
 
 def _parts(parts: Sequence[Part | str]) -> tuple[Part, ...]:
     return tuple(Text(part) if isinstance(part, str) else part for part in parts)
+
+
+def write_rows(folder: Path, *, count: int = 12) -> Path:
+    """Write a LLaVA-style data set whose rows hold a picture, a sound, a video, or text alone."""
+    rows: list[dict[str, object]] = []
+    for number in range(count):
+        kind = ("image", "audio", "video", "")[number % 4]
+        row: dict[str, object] = {"id": f"row-{number}"}
+        question = "What is this?" + " Please say." * (number % 3)
+        if kind:
+            row[kind] = f"{number}{SUFFIXES[kind]}"
+            write_medium(folder / str(row[kind]), seed=number)
+            question = f"<{kind}>\n{question}"
+        row["conversations"] = [
+            {"from": "human", "value": question},
+            {"from": "gpt", "value": f"Number {number}."},
+        ]
+        rows.append(row)
+    file = folder / "rows.json"
+    file.write_text(json.dumps(rows), encoding="utf-8")
+    return file
+
+
+def write_medium(path: Path, *, seed: int) -> None:
+    """Write a picture, a sound of 0.2 to 0.9 s at 22.05 kHz, or a video of five frames."""
+    if path.suffix == ".png":
+        Pil.fromarray(picture(seed).load()).save(path)
+    elif path.suffix == ".wav":
+        rng = np.random.default_rng(seed)
+        wave = 0.1 * rng.standard_normal(int(22050 * rng.uniform(0.2, 0.9)))
+        soundfile.write(path, wave, 22050)
+    else:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", rate=5)
+            stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+            for index in range(5):
+                pixels = np.full((24, 32, 3), 40 * index + seed, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            container.mux(stream.encode(None))

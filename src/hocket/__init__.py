@@ -121,7 +121,10 @@ def __dir__() -> list[str]:
 
 
 def _register(_module: object) -> None:
-    importlib.import_module("hocket.model.auto").register()
+    module = importlib.import_module("hocket.model.auto")
+    # Where that module itself is the first import it is half made here, and registers at its end.
+    if "register" in vars(module):
+        module.register()
 
 
 wrapt.register_post_import_hook(_register, "transformers.models.auto.processing_auto")

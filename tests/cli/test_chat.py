@@ -394,6 +394,7 @@ class Terminal:
         return bool(data)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_ctrl_c_in_a_terminal(model_dir: Path, picture: Path, cache_dir: Path) -> None:
     terminal = Terminal(str(model_dir), "--max-new-tokens", "100000")

@@ -310,6 +310,7 @@ def test_several_rows_are_shown_though_one_is_broken(
     assert out.read_text("utf-8").count("<section>") == 2
 
 
+@pytest.mark.slow
 def test_a_models_own_tokenizer_is_used_without_asking_anything(file: Path, tmp_path: Path) -> None:
     spec = ModelSpec(
         language=LanguageSpec(

@@ -8,7 +8,7 @@ from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
 from hocket._errors import ConfigError
-from hocket.chat.conversation import Conversation, Message, Text
+from hocket.chat.conversation import Conversation, Message, Role, Text
 from hocket.chat.template import read_template
 from hocket.tokens.batch import IGNORED
 from hocket.tokens.text import TextEncoder
@@ -96,6 +96,18 @@ def test_labels_are_the_answers_with_their_end_tokens(encoder: TextEncoder) -> N
 def test_an_ignored_turn_is_not_learned(encoder: TextEncoder) -> None:
     one = talk(user("a"), assistant("wrong", train=False), user("b"), assistant("right"))
     assert learned_text(encoder, one) == "right" + TURN_END
+
+
+def test_a_turn_of_the_user_is_learned_when_it_asks_for_it(encoder: TextEncoder) -> None:
+    one = talk(user("a", train=True), assistant("b"), user("c"), assistant("d", train=False))
+    assert learned_text(encoder, one) == f"a{TURN_END}b{TURN_END}"
+
+
+def test_results_of_tools_are_not_learned(encoder: TextEncoder) -> None:
+    result = Message(Role.TOOL, (Text('{"sum": 4}'),))
+    one = talk(user("a"), assistant("<tool_call>\n{}\n</tool_call>"), result, assistant("4"))
+    learned = learned_text(encoder, one)
+    assert learned == f"<tool_call>\n{{}}\n</tool_call>{TURN_END}4{TURN_END}"
 
 
 def test_nothing_of_the_user_or_system_is_learned(encoder: TextEncoder) -> None:

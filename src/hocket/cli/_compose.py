@@ -324,7 +324,7 @@ def _read_file(argument: str, path: Path) -> Tree:
         content = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
     except FileNotFoundError:
         hint = did_you_mean(path.name, [file.name for file in path.parent.glob("*.y*ml")])
-        raise ConfigError(f"{argument}: there is no such file.{hint}") from None
+        raise ConfigError(f"{argument}: there is no such file.{hint} Check the path.") from None
     except IsADirectoryError:
         raise ConfigError(f"{argument} is a folder. Give a YAML file.") from None
     except UnicodeDecodeError:

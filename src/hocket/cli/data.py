@@ -88,9 +88,10 @@ def _print_rows(rows: Source, wanted: range, processor: HocketProcessor) -> int:
         # A character that the terminal cannot show is no reason to stop.
         sys.stdout.reconfigure(errors="backslashreplace")
     screen = Console(no_color=no_color() or None, highlight=False)
-    print_legend(screen)
     drawn = 0
     for sheet in _sheets(rows, wanted, processor):
+        if not drawn:
+            print_legend(screen)
         print_sheet(screen, sheet)
         drawn += 1
     return len(wanted) - drawn

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from hocket._errors import ConfigError
+from hocket._errors import ConfigError, MachineError
 from hocket._log import console
 from hocket.cli._session import start_session
 from hocket.data.mixture import open_source
@@ -48,6 +48,9 @@ def command(
     questions = list(questions_of(rows[index] for index in range(count)))
     if not questions:
         raise ConfigError(f"{data}: no row has an answer to compare with. Add assistant turns.")
+    if out:
+        # Before the questions, which may take an hour.
+        _write(out, [], mode="a")
     engine = Engine.load(model)
     variants = {"right": questions}
     if blind:
@@ -59,9 +62,7 @@ def command(
     }
     console().print(_table(results))
     if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("w", encoding="utf-8") as file:
-            file.writelines(_line(one) for one in results["right"])
+        _write(out, [_line(one) for one in results["right"]])
 
 
 def _ask(
@@ -93,6 +94,17 @@ def _table(results: dict[str, list[Scored]]) -> Table:
     cells = [f"{share.value:.1%} ({share.low:.1%} - {share.high:.1%})" for share in every]
     table.add_row("all", str(every[0].trials), *cells, style="bold")
     return table
+
+
+def _write(path: Path, lines: list[str], *, mode: Literal["a", "w"] = "w") -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open(mode, encoding="utf-8") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise MachineError(
+            f"{path} cannot be written ({error.strerror}). Choose another file for --out."
+        ) from error
 
 
 def _line(one: Scored) -> str:

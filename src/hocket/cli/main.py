@@ -60,8 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         failure = explain(error)
         if debug:
             traceback.print_exc()
-        _say(failure.message)
-        if isinstance(error, typer.TyperException):
+        # A noun without its verb has shown its help instead.
+        if failure.message:
+            _say(failure.message)
+        if failure.message and isinstance(error, typer.TyperException):
             verb = next((word for word in words if not word.startswith("-")), "")
             _say(f"Try: hocket {verb} --help".replace("  ", " "), label="")
         sys.exit(failure.exit_code)

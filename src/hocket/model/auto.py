@@ -22,3 +22,6 @@ def register() -> None:
     for auto in (AutoModelForImageTextToText, AutoModelForMultimodalLM):
         auto.register(HocketConfig, HocketForConditionalGeneration, exist_ok=True)
     AutoProcessor.register(HocketConfig, HocketProcessor, exist_ok=True)
+
+
+register()

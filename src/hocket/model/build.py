@@ -108,7 +108,13 @@ def _tokenizer(spec: TokenizerSpec, texts: Iterable[str]) -> PreTrainedTokenizer
             f"model.tokenizer.path: no folder {spec.path}. Give the folder that holds "
             "tokenizer.json, or leave it empty to build one from the data."
         )
-    tokenizer = AutoTokenizer.from_pretrained(spec.path, local_files_only=True)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(spec.path, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"model.tokenizer.path: {spec.path} holds no tokenizer that can be opened. "
+            "Give the folder that holds tokenizer.json."
+        ) from error
     ensure_control_tokens(tokenizer)
     return tokenizer
 
@@ -133,8 +139,8 @@ def _refusals(key: str) -> Iterator[None]:
     try:
         yield
     except (StrictDataclassError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ConfigError(f"{key}: transformers refuses it: {reason}") from error
+        reason = re.sub(r"^\w+Error: ", "", str(error).strip().splitlines()[-1].strip()).rstrip(".")
+        raise ConfigError(f"{key}: transformers refuses it: {reason}. Change it.") from error
 
 
 def _vision(spec: TowerSpec, width: int) -> dict[str, Any]:

@@ -204,7 +204,17 @@ class HocketModel(HocketPreTrainedModel):
 
 
 class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  # type: ignore[misc] # as above
-    """The composite with its output head: what `AutoModelForMultimodalLM` opens."""
+    """The composite with its output head: what `AutoModelForMultimodalLM` opens.
+
+    ``forward`` takes the keys of `hocket.tokens.batch.Batch`, shaped as there, and
+
+    * ``past_key_values``: the key-value cache of a generation;
+    * ``inputs_embeds``: (B, T, D) instead of ``input_ids``, media included;
+    * ``logits_to_keep``: compute the logits of the last so many positions only; 0 for all;
+    * ``num_items_in_batch``: supervised tokens of the global step, which the loss is divided by;
+    * ``loss_only``: with labels, run the head at supervised positions only and return no logits;
+    * options of the language model.
+    """
 
     accepts_loss_kwargs = True
 
@@ -248,27 +258,7 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         loss_only: bool = False,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
-        """Run the composite.
-
-        Args:
-            input_ids: int64 (B, T), placeholders included.
-            attention_mask: int64 (B, T) of a padded batch; a packed batch has none.
-            position_ids: int64 (B, T); they restart at 0 with each packed example.
-            past_key_values: the key-value cache of a generation.
-            inputs_embeds: (B, T, D) instead of `input_ids`, media included.
-            labels: int64 (B, T), -100 where nothing is learned.
-            pixel_values: float (U, 3, H, W) of all pictures.
-            image_spans: int64 (S, 5): units, rows, t, h, w of each picture.
-            pixel_values_videos: float (U, 3, H, W) of all video frames.
-            video_spans: int64 (S, 5) of each video.
-            frame_times: float (U,) seconds of each video frame.
-            input_features: float (U, M, F) of all sounds.
-            feature_lengths: int64 (U,) encoder frames that are not padding.
-            audio_spans: int64 (S, 5) of each sound.
-            logits_to_keep: compute the logits of the last so many positions only; 0 for all.
-            num_items_in_batch: supervised tokens of the global step, by which the loss is divided.
-            loss_only: leave the logits out and run the head at supervised positions only.
-            **kwargs: options of the language model.
+        """Run the composite; the class says what the arguments are.
 
         Raises:
             AlignmentError: placeholder tokens and rows differ in number.
@@ -292,16 +282,13 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
             audio_spans=audio_spans,
             **kwargs,
         )
-        hidden = output.last_hidden_state
-        loss = None
+        loss, logits = None, None
         if labels is not None:
-            loss = supervised_loss(hidden, labels, self.lm_head, num_items_in_batch)
-        logits = None
-        if not (loss_only and labels is not None):
-            keep = (
-                slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+            loss = supervised_loss(
+                output.last_hidden_state, labels, self.lm_head, num_items_in_batch
             )
-            logits = self.lm_head(hidden[:, keep])
+        if labels is None or not loss_only:
+            logits = self._logits(output.last_hidden_state, logits_to_keep)
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -309,6 +296,11 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
+
+    def _logits(self, hidden: Tensor, keep: int | Tensor) -> Tensor:
+        """Return (B, T', V) of the last `keep` positions, or of the positions it names."""
+        wanted = slice(-keep, None) if isinstance(keep, int) else keep
+        return self.lm_head(hidden[:, wanted])
 
     def prepare_inputs_for_generation(
         self,

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import soundfile
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from PIL import Image as Pil
 
 from hocket.chat.conversation import Medium, Message, Text
@@ -64,8 +63,8 @@ def write_report(
         result=result,
         minutes=sum(result.seconds.values()) / 60,
         rows=_rows(result),
-        tasks=[(name, share, Markup(interval_bar(share))) for name, share in result.tasks.items()],
-        chart=Markup(loss_chart(log)),
+        tasks=[(name, share, interval_bar(share)) for name, share in result.tasks.items()],
+        chart=loss_chart(log),
         speed=_speed(log),
         cards=[_card(one) for one in result.examples],
         config_yaml=config_yaml,
@@ -90,7 +89,7 @@ def _rows(result: QuickstartResult) -> list[dict[str, Any]]:
         {
             "modality": modality,
             "after": after,
-            "bar": Markup(interval_bar(after)),
+            "bar": interval_bar(after),
             "before": result.before.get(modality),
             "removed": result.removed.get(modality),
             "swapped": result.swapped.get(modality),

@@ -6,6 +6,7 @@ that turns media into placeholder tokens, for training, evaluation, chat and ser
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal, Protocol
@@ -82,6 +83,13 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         }
         self._modality_of = {token: kind for kind, token in self.placeholder_ids.items()}
         self._text: TextEncoder | None = None
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> HocketProcessor:
+        """Open a checkpoint's processor, as `ProcessorMixin.from_pretrained` does."""
+        # Fires hocket's import hook; else transformers asks whether to run the folder's shim.
+        importlib.import_module("transformers.models.auto.processing_auto")
+        return super().from_pretrained(*args, **kwargs)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``processor_config.json`` holds: the layouts, nothing derived."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, BinaryIO, Self
 
 from hocket.checkpoint.manifest import TEMPORARY, machine_error
 from hocket.train.loop import Report
@@ -24,7 +24,7 @@ class RunLog:
     def __init__(self, path: Path, *, enabled: bool) -> None:
         self._path = path
         self._enabled = enabled
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +55,8 @@ class RunLog:
             aside = self._path.with_name(f"{TEMPORARY}{self._path.name}")
             aside.write_text(text, encoding="utf-8")
             aside.replace(self._path)
-            self._file = self._path.open("a", encoding="utf-8", buffering=1)
+            # Unbuffered: nothing is left to write, and to fail again, when the file is closed.
+            self._file = self._path.open("ab", buffering=0)
         except OSError as error:
             raise machine_error(self._path, error) from error
 
@@ -68,7 +69,7 @@ class RunLog:
         if self._file:
             line = {"stage": state.stage, "step": state.step} | asdict(report)
             try:
-                self._file.write(json.dumps(line) + "\n")
+                self._file.write(json.dumps(line).encode() + b"\n")
             except OSError as error:
                 raise machine_error(self._path, error) from error
 

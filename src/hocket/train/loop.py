@@ -138,5 +138,6 @@ def _not_finite(loss: float, norm: float, state: TrainState, step: StepBatches) 
     names = ", ".join(itertools.islice(step.samples, 3))
     return TrainingError(
         f"stage {state.stage!r} step {state.step + 1}: the loss is {loss:g}, the gradient norm "
-        f"{norm:g}; the weights were not touched. Samples: {names} and others."
+        f"{norm:g}; the weights were not touched. Samples: {names} and others. "
+        "Lower lr or look at them: hocket data show."
     )

@@ -94,7 +94,7 @@ def read_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
     with safe_open(folder / _FOLDER / "optimizer.safetensors", framework="pt") as file:
         for name in json.loads((file.metadata() or {}).get("trained", "[]")):
             saved[name] = {}
-        for key in file.keys():
+        for key in file.keys():  # noqa: SIM118 # a safetensors file is no dictionary
             kind, _, name = key.partition(":")
             saved.setdefault(name, {})[kind] = file.get_tensor(key)
     for group in optimizer.param_groups:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from hocket._errors import ConfigError
+from hocket._errors import ConfigError, did_you_mean
 from hocket._registry import Registry
 from hocket.data.seed import generator
 from hocket.tokens.span import Modality
@@ -74,8 +74,9 @@ def _build(name: str, options: Mapping[str, Any]) -> Augmentation:
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type] # every augmentation is a dataclass
     for key in options:
         if key not in known:
+            hint = did_you_mean(key, known)
             raise ConfigError(
-                f"data.augment.{name} has no option {key!r}. Known: {', '.join(known)}."
+                f"data.augment.{name} has no option {key!r}.{hint} Known: {', '.join(known)}."
             )
     try:
         return TypeAdapter(cls).validate_python(dict(options))

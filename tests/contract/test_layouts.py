@@ -1,0 +1,85 @@
+"""What every layout must do; a new file is tested without being named here."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hocket._errors import ConfigError
+from hocket.tokens.layout import layout_from, layouts, options_of
+
+KINDS = layouts.names()
+SIZES = [(20, 30), (1, 40), (224, 224), (700, 90)]
+LENGTHS = [1, 400, 16000, 500000]
+
+
+def takes_sound(kind: str) -> bool:
+    return "rate" in {field.name for field in dataclasses.fields(layouts.get(kind))}  # type: ignore[arg-type] # layouts are dataclasses
+
+
+SOUND = [kind for kind in KINDS if takes_sound(kind)]
+SIGHT = [kind for kind in KINDS if not takes_sound(kind)]
+
+
+def test_both_kinds_of_layout_are_registered() -> None:
+    assert SOUND
+    assert SIGHT
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_options_survive_json(kind: str) -> None:
+    layout = layout_from({"kind": kind})
+    options = json.loads(json.dumps(options_of(layout)))
+    assert options["kind"] == kind
+    assert layout_from(options) == layout
+    assert options_of(layout_from(options)) == options_of(layout)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_options_are_documented_and_checked(kind: str) -> None:
+    cls = layouts.get(kind)
+    text = inspect.getdoc(cls) or ""
+    assert inspect.getmodule(cls).__doc__  # type: ignore[union-attr] # it was imported
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type] # layouts are dataclasses
+        assert f"{field.name}: " in text, f"{kind} does not describe {field.name}"
+        with pytest.raises(ConfigError, match=rf"layout '{kind}', option '{field.name}"):
+            layout_from({"kind": kind, field.name: {"no": "value"}})  # type: ignore[dict-item] # wrong on purpose
+    with pytest.raises(ConfigError, match=rf"layout '{kind}' has no option 'colour'"):
+        layout_from({"kind": kind, "colour": 1})
+
+
+@pytest.mark.parametrize("kind", SIGHT)
+def test_pictures_fill_their_plan(kind: str) -> None:
+    layout: Any = layout_from({"kind": kind})
+    for height, width in SIZES:
+        plan = layout.plan(height, width)
+        pixels = np.full((height, width, 3), 90, np.uint8)
+        before = pixels.copy()
+        units = layout.units(pixels)
+        assert units.dtype == np.float32
+        assert units.shape[:2] == (plan.units, 3)
+        assert plan.rows == np.prod(plan.grid)
+        assert np.array_equal(pixels, before)
+        assert np.array_equal(units, layout.units(pixels))
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_sounds_fill_their_plan(kind: str) -> None:
+    layout: Any = layout_from({"kind": kind})
+    for samples in LENGTHS:
+        plan = layout.plan(samples)
+        wave = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
+        before = wave.copy()
+        units = layout.units(wave, plan)
+        assert units.dtype == np.float32
+        assert len(units) == plan.units == len(layout.lengths(plan))
+        assert plan.rows == np.prod(plan.grid)
+        assert layout.capacity(plan) >= samples
+        assert layout.plan(layout.capacity(plan)).rows == plan.rows
+        assert all(0 < length <= plan.patches[1] for length in layout.lengths(plan))
+        assert np.array_equal(wave, before)

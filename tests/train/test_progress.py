@@ -1,0 +1,94 @@
+"""The display names the stage, step, loss, speed, time left, memory and the last checkpoint."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hocket.train import progress
+from hocket.train.loop import Report
+from hocket.train.progress import Progress, clock
+from hocket.train.recipe import Stage
+from hocket.train.state import TrainState
+
+STAGES = {
+    "align": Stage(data={"media": 1.0}, trainable={}, steps=10),
+    "joint": Stage(data={"media": 1.0, "text": 1.0}, trainable={}, steps=30),
+}
+ROW = ("all", "model.*", "1,234", "0.001", "0.1")
+
+
+def report(loss: float) -> Report:
+    return Report(
+        loss=loss,
+        grad_norm=1.0,
+        lr_share=0.5,
+        tokens=3000,
+        targets=10,
+        padding=0.25,
+        step_seconds=2.0,
+        data_seconds=0.1,
+    )
+
+
+def shown(*, terminal: bool, saved: bool = True) -> str:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=terminal, width=160, height=40)
+    with Progress(STAGES, console) as display:
+        display.on_stage("joint", STAGES["joint"], [ROW])
+        if saved:
+            display.on_checkpoint(Path("out/checkpoints/joint-step-000004"))
+        display(TrainState("joint", 5), report(2.5))
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_everything_is_shown(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY_SECONDS", 0.0)
+    text = shown(terminal=terminal)
+    for part in (
+        "stage 2/2: joint",
+        "30 steps of 8 x 512 tokens, data: media, text",
+        *ROW,
+        "joint 5/30",
+        "loss 2.500",
+        "1,500 tokens/s",
+        "padding 25%",
+        "0:50 left",  # 25 steps of 2 seconds
+        "saved joint-step-000004 0:00 ago",
+    ):
+        assert part in text
+    memory = re.search(r"(\d+\.\d) GB", text)
+    assert memory is not None and float(memory[1]) > 0.05
+
+
+def test_no_checkpoint_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY_SECONDS", 0.0)
+    assert "saved" not in shown(terminal=False, saved=False)
+
+
+def test_without_a_terminal_lines_are_rare_and_plain() -> None:
+    assert "joint 5/30" not in shown(terminal=False)
+
+
+def test_the_time_left_counts_the_stages_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY_SECONDS", 0.0)
+    file = io.StringIO()
+    with Progress(STAGES, Console(file=file, width=160)) as display:
+        display(TrainState("align", 9), report(2.0))
+        display(TrainState("joint", 29), report(1.0))
+    first, second = file.getvalue().splitlines()
+    assert "1:02 left" in first and "0:02 left" in second
+    assert "loss 2.000" in first and "loss 1.900" in second
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (7325, "2:02:05")],
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
