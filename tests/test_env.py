@@ -12,10 +12,19 @@ from hocket._errors import ConfigError
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (
-        "NO_COLOR HOCKET_OFFLINE HF_HUB_OFFLINE TRANSFORMERS_OFFLINE HOCKET_CACHE XDG_CACHE_HOME "
-        "HOCKET_THREADS RANK LOCAL_RANK WORLD_SIZE SLURM_JOB_ID"
-    ).split():
+    for name in [
+        "NO_COLOR",
+        "HOCKET_OFFLINE",
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "HOCKET_CACHE",
+        "XDG_CACHE_HOME",
+        "HOCKET_THREADS",
+        "RANK",
+        "LOCAL_RANK",
+        "WORLD_SIZE",
+        "SLURM_JOB_ID",
+    ]:
         monkeypatch.delenv(name, raising=False)
 
 

@@ -11,9 +11,7 @@ from hocket._errors import ConfigError
 from hocket.cli._compose import (
     GROUPS,
     PACKAGED,
-    EvalConfig,
     RunConfig,
-    compose_eval,
     compose_run,
     dump_yaml,
     options_of,
@@ -37,7 +35,7 @@ def test_defaults_give_the_quickstart() -> None:
     assert run.train.stages["vision"].schedule is Schedule.FLAT_LINEAR
     assert set(run.data.datasets) == {"vision", "audio", "joint", "text"}
     assert run.model.vision is not None
-    assert run.model.vision.config["hidden_size"] == 128
+    assert run.model.vision.config["hidden_size"] == 96
 
 
 @pytest.mark.parametrize("group", ["model", "train", "experiment"])
@@ -138,13 +136,6 @@ def test_a_dumped_run_repeats_itself(tmp_path: Path) -> None:
     assert compose_run(["experiment=recipe.yaml"]) == run
     assert yaml.safe_load(dump_yaml(run))["train"]["stages"]["tune"]["schedule"] == "flat_linear"
     assert compose_run(["experiment=recipe.yaml", "train.seed=9"]).train.seed == 9
-
-
-def test_eval() -> None:
-    found = compose_eval(["eval.limit=5"])
-    assert isinstance(found, EvalConfig)
-    assert found.eval.limit == 5
-    assert list(found.data.heldout) == ["heldout"]
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_the_same_seed_gives_the_same_weights(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_options_are_documented_and_checked(kind: str) -> None:
     cls = connectors.get(kind)
-    assert inspect.getmodule(cls).__doc__  # type: ignore[union-attr] # it was imported
+    assert inspect.getmodule(cls).__doc__
     assert cls.__doc__
     config = inspect.getdoc(cls.Config) or ""
     for field in dataclasses.fields(cls.Config):

@@ -44,7 +44,7 @@ def test_options_survive_json(kind: str) -> None:
 def test_options_are_documented_and_checked(kind: str) -> None:
     cls = layouts.get(kind)
     text = inspect.getdoc(cls) or ""
-    assert inspect.getmodule(cls).__doc__  # type: ignore[union-attr] # it was imported
+    assert inspect.getmodule(cls).__doc__
     for field in dataclasses.fields(cls):  # type: ignore[arg-type] # layouts are dataclasses
         assert f"{field.name}: " in text, f"{kind} does not describe {field.name}"
         with pytest.raises(ConfigError, match=rf"layout '{kind}', option '{field.name}"):

@@ -31,8 +31,7 @@ class Rows:
 
 def mixture(seed: int = 0, **weights: tuple[int, float]) -> Mixture:
     parts: dict[str, tuple[Source, float]] = {
-        name: (Rows(count), weight)  # type: ignore[dict-item] # opened already, so without its __init__
-        for name, (count, weight) in weights.items()
+        name: (Rows(count), weight) for name, (count, weight) in weights.items()
     }
     return Mixture(parts, seed=seed)
 

@@ -1,4 +1,4 @@
-"""The command in this process, and a small data set, model and recipe as a user would write them."""
+"""The command in this process, and a small data set, model and recipe as a user writes them."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_padding_changes_no_logits() -> None:
     model, processor = toy()
     examples = [processor.encode(one) for one in mixed()]
     for side in ("left", "right"):
-        batch = pad_batch(examples, pad_id=0, side=side)  # type: ignore[arg-type] # one of the two
+        batch = pad_batch(examples, pad_id=0, side=side)
         positions = (batch["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
         with torch.inference_mode():
             logits = model(**inputs(batch, "labels"), position_ids=positions).logits

@@ -61,6 +61,7 @@ def test_apply_chat_template_of_transformers_gives_the_same_tokens() -> None:
     )
     own = processor.encode(talk(user(picture(), "What is this?")), for_answer=True)
     assert batch["input_ids"][0].tolist() == own.outline.input_ids
+    assert own.images is not None
     assert torch.equal(batch["pixel_values"], own.images)
 
 

@@ -8,7 +8,7 @@ from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
 from hocket._errors import ConfigError
-from hocket.chat.conversation import Conversation, Message, Role, Text
+from hocket.chat.conversation import Conversation, Json, Message, Role, Text
 from hocket.chat.template import read_template
 from hocket.tokens.batch import IGNORED
 from hocket.tokens.text import TextEncoder
@@ -197,7 +197,11 @@ def test_control_tokens_in_tools_stay_text(tokenizer: PreTrainedTokenizerFast) -
         "{% for m in messages %}{% generation %}x{% endgeneration %}{% endfor %}"
     )
     encoder = TextEncoder(tokenizer, template)
-    tool = {"name": "f", "description": "ends <|im_end|>", "<image>": ["<audio>", 1, None]}
+    tool: dict[str, Json] = {
+        "name": "f",
+        "description": "ends <|im_end|>",
+        "<image>": ["<audio>", 1, None],
+    }
     one = Conversation(id="t", messages=(user("hi"),), tools=(tool,))
     assert control_ids(encoder, one) == []
     decoded = tokenizer.decode(encoder.encode(one).ids)

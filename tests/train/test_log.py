@@ -69,7 +69,9 @@ def test_lines_hold_the_whole_report(tmp_path: Path) -> None:
         (TrainState("joint", 9), 5),
     ],
 )
-def test_steps_that_will_be_done_again_are_cut(tmp_path: Path, state: TrainState, kept: int) -> None:
+def test_steps_that_will_be_done_again_are_cut(
+    tmp_path: Path, state: TrainState, kept: int
+) -> None:
     path = tmp_path / "log.jsonl"
     every = [("align", 1), ("align", 2), ("align", 3), ("joint", 1), ("joint", 2)]
     write(path, *every, start=TrainState("align"))

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.train.toy_run import build_model, data_spec, losses, recipe, train_toy, write_rows
 from torch import nn
 
 from hocket._errors import MachineError, TrainingError
+from hocket.data.loader import StepBatches
 from hocket.data.pack import PackerState
 from hocket.train.loop import Report, fit
 from hocket.train.recipe import Group, Recipe, Stage
 from hocket.train.run import Run, train
 from hocket.train.runtime import Runtime
 from hocket.train.state import TrainState
-from tests.train.toy_run import build_model, data_spec, losses, recipe, train_toy, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(folder: Path, tmp_path: Path, p
             with torch.no_grad():
                 model.model.language_model.norm.weight[3] = float("nan")
         else:
-            weight = model.model.multi_modal_projector.linear_2.weight
-            weight.register_hook(lambda gradient: gradient * float("inf"))
+            weights = dict(model.named_parameters())
+            weights["model.multi_modal_projector.linear_2.weight"].register_hook(
+                lambda gradient: gradient * float("inf")
+            )
         before.update({name: value.clone() for name, value in model.state_dict().items()})
 
     run = Run(recipe=recipe(), data=data_spec(folder), out=tmp_path)
@@ -66,8 +69,6 @@ def test_gradients_are_clipped_to_the_norm() -> None:
                 loss = (self.weight * torch.tensor([30.0, 40.0])).sum()
 
             return Output()
-
-    from hocket.data.loader import StepBatches
 
     model = Model()
     optimizer = torch.optim.SGD([{"params": model.parameters(), "peak": 1.0}], lr=1.0)

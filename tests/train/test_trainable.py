@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.train.toy_run import build_model, recipe, train_toy, write_rows
 
 from hocket._errors import ConfigError
 from hocket.model.build import Built
 from hocket.train.recipe import Group
 from hocket.train.trainable import describe_trainable, select_trainable, set_modes
-from tests.train.toy_run import build_model, recipe, train_toy, write_rows
 
 ALL = Group(match="*", lr=1e-3, weight_decay=0.1)
 

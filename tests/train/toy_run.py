@@ -33,7 +33,7 @@ AUGMENT: dict[str, dict[str, float]] = {"shift": {}, "contrast": {}, "speed": {}
 
 
 def write_rows(folder: Path, *, seed: int = 0) -> None:
-    """Write ``media.json`` (18 rows with pictures, sounds and videos) and ``text.json`` (6 rows)."""
+    """Write ``media.json`` (18 rows of pictures, sounds and videos) and ``text.json`` (6 rows)."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     media = [_media_row(folder, number, rng) for number in range(18)]
@@ -234,9 +234,7 @@ def _media_row(folder: Path, number: int, rng: np.random.Generator) -> dict[str,
             )
 
 
-def _row(
-    name: str, task: str, turns: Sequence[tuple[str, str]], **media: str
-) -> dict[str, object]:
+def _row(name: str, task: str, turns: Sequence[tuple[str, str]], **media: str) -> dict[str, object]:
     conversations = []
     for question, answer in turns:
         conversations.append({"from": "human", "value": question})

@@ -24,6 +24,7 @@ from hocket.tokens.processor import HocketProcessor
 SHIM = "hub_hocket.py"
 _JSON = ("config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json")
 _NEEDED = (*_JSON, "chat_template.jinja")
+_HASHED_BYTES = 2**30
 _SHIM_TEXT = (
     '"""Points transformers at the installed hocket package: pip install hocket."""\n\n'
     "from hocket import HocketConfig, HocketForConditionalGeneration, HocketProcessor"

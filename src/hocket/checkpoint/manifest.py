@@ -95,6 +95,7 @@ def machine_error(target: Path, error: OSError) -> MachineError:
     reasons = {
         errno.ENOSPC: "no space is left on the disk. Free some, then run the same command again.",
         errno.EDQUOT: "the disk quota is used up. Free some, then run the same command again.",
+        errno.EFBIG: "File too large for this disk or for ulimit -f. Choose another folder.",
         errno.EACCES: "no permission to write there. Choose another folder with out=FOLDER.",
         errno.EPERM: "no permission to write there. Choose another folder with out=FOLDER.",
         errno.EROFS: "the disk is read-only. Choose another folder with out=FOLDER.",

@@ -27,18 +27,19 @@ from omegaconf.resolvers import oc
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from hocket._errors import ConfigError, did_you_mean
-from hocket.cli._validate import Schema, Tree, validate
+from hocket.cli._validate import Tree, validate
 from hocket.data.spec import DataSpec
 from hocket.model.spec import ModelSpec
 from hocket.train.recipe import Recipe, Stage
 
-GROUPS = ("data", "model", "train", "experiment", "eval")
+GROUPS = ("data", "model", "train", "experiment")
 PACKAGED = Path(__file__).resolve().parent.parent / "configs"
 USER_FOLDER = "configs"
 
 _FILE_OVERRIDE = re.compile(rf"({'|'.join(GROUPS)})=(.+\.ya?ml)", re.DOTALL)
 _REFERENCE = re.compile(r"\$\{[\w.\-\[\]]+\}")
 _RUN_KEYS = frozenset({"data", "model", "train", "name", "out"})
+_ROOT = "_root_config"
 _numbers = count()
 
 
@@ -61,34 +62,6 @@ class RunConfig:
     train: Recipe
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalOptions:
-    """How an evaluation asks.
-
-    Attributes:
-        limit: questions per data set; 0 asks all of them.
-        batch_size: conversations that are answered at once.
-        max_new_tokens: tokens of an answer at most.
-    """
-
-    limit: int = 0
-    batch_size: int = 32
-    max_new_tokens: int = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalConfig:
-    """An evaluation.
-
-    Attributes:
-        data: the data sets; `data.heldout` is what is asked.
-        eval: how it is asked.
-    """
-
-    data: DataSpec
-    eval: EvalOptions
-
-
 class _RunSchema(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -97,13 +70,6 @@ class _RunSchema(BaseModel):
     data: DataSpec
     model: ModelSpec
     train: Recipe
-
-
-class _EvalSchema(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    data: DataSpec
-    eval: EvalOptions
 
 
 def compose_run(overrides: Sequence[str]) -> RunConfig:
@@ -115,7 +81,7 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: an option, key or value is wrong; the message names it.
     """
-    found = _validated(_RunSchema, "config", overrides)
+    found = _validated(overrides)
     for key, text in (("name", found.name), ("out", found.out)):
         if not text.strip():
             raise ConfigError(f"{key} is empty, expected text. Give {key}=... a value.")
@@ -125,22 +91,9 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
     )
 
 
-def compose_eval(overrides: Sequence[str]) -> EvalConfig:
-    """Compose an evaluation.
-
-    Args:
-        overrides: as for `compose_run`; the groups are ``data`` and ``eval``.
-
-    Raises:
-        ConfigError: an option, key or value is wrong; the message names it.
-    """
-    found = _validated(_EvalSchema, "config_eval", overrides)
-    return EvalConfig(data=found.data, eval=found.eval)
-
-
-def dump_yaml(config: RunConfig | EvalConfig) -> str:
+def dump_yaml(config: RunConfig) -> str:
     """Return the resolved config as YAML; ``experiment=FILE`` repeats a run from it."""
-    plain = TypeAdapter(type(config)).dump_python(config, mode="json")
+    plain = TypeAdapter(RunConfig).dump_python(config, mode="json")
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
@@ -178,11 +131,11 @@ def _name_stage_data(run: _RunSchema) -> dict[str, Stage]:
     }
 
 
-def _validated(schema: type[Schema], root: str, overrides: Sequence[str]) -> Schema:
+def _validated(overrides: Sequence[str]) -> _RunSchema:
     """Compose and validate; errors in a group that came from a file name the file."""
-    tree = _compose(root, overrides)
+    tree = _compose(overrides)
     try:
-        return validate(schema, tree)
+        return validate(_RunSchema, tree)
     except ConfigError as error:
         files = [_FILE_OVERRIDE.fullmatch(text) for text in overrides]
         key = re.split(r"[: ]", str(error))[0]
@@ -193,7 +146,7 @@ def _validated(schema: type[Schema], root: str, overrides: Sequence[str]) -> Sch
         raise
 
 
-def _compose(root: str, overrides: Sequence[str]) -> Tree:
+def _compose(overrides: Sequence[str]) -> Tree:
     """Return the resolved tree of the root config and the overrides."""
     primary, *others = _folders()
     path = ",".join(_quote(f"file://{folder}") for folder in others)
@@ -201,7 +154,7 @@ def _compose(root: str, overrides: Sequence[str]) -> Tree:
     arguments = [f"hydra.searchpath=[{path}]", *(text for text in prepared if text)]
     try:
         with _no_environment(), initialize_config_dir(str(primary), version_base="1.3"):
-            config = compose(_store_root(root), arguments)
+            config = compose(_store_root(), arguments)
             raw = OmegaConf.to_container(config, resolve=False)
             _refuse_code("", raw)
             tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -221,12 +174,11 @@ def _compose(root: str, overrides: Sequence[str]) -> Tree:
     return _settle(tree)
 
 
-def _store_root(name: str) -> str:
-    """Make a packaged root config known under a name that no user's file can have."""
-    option = f"_root_{name}"
-    node = OmegaConf.load(PACKAGED / f"{name}.yaml")
-    ConfigStore.instance().store(name=option, node=node)
-    return option
+def _store_root() -> str:
+    """Make the packaged root config known under a name that no user's file can have."""
+    node = OmegaConf.load(PACKAGED / "config.yaml")
+    ConfigStore.instance().store(name=_ROOT, node=node)
+    return _ROOT
 
 
 def _settle(tree: Any) -> Tree:

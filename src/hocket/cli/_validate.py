@@ -171,7 +171,6 @@ _LEAST = {
     "drop": 0,
     "keep": 1,
     "limit": 0,
-    "log_every": 1,
     "lr": 0,
     "max_new_tokens": 1,
     "pool": 1,

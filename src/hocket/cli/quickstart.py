@@ -110,12 +110,14 @@ def _percent(share: Share | None) -> str:
 
 
 def _show_next(out: Path, screen: Console) -> None:
-    picture = next(iter(sorted((out / "data" / "images").glob("*.png"))), "PICTURE.png")
+    data = out / "data"
+    picture = next(iter(sorted((data / "images").glob("*.png"))), "PICTURE.png")
+    rows = f"{data / 'train' / 'joint.json'} --media-root {data}"
     screen.print(f"\nreport      {out / 'report.html'}\ncheckpoint  {out / 'model'}\n\nnext:")
     for line in (
         f"hocket chat {out} --image {picture}",
-        f"hocket eval {out} --data {out / 'data' / 'heldout.json'} --media-root {out / 'data'}",
-        f"hocket data show {out / 'data' / 'train' / 'joint.json'} --model {out}",
+        f"hocket eval {out} --data {data / 'heldout.json'} --media-root {data} --blind",
+        f"hocket data show {rows} --model {out}",
         f"hocket train experiment=own_data data=my.yaml train.init_from={out}",
     ):
         screen.print(f"  {line}", soft_wrap=True, highlight=False)

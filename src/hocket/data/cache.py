@@ -1,11 +1,12 @@
 """A bounded memory of decoded media, so that small data sets are decoded once.
 
 A video is kept whole, with its times, so that any frame sampler finds what it would find in the
-file; longer ones than `LONGEST_VIDEO` frames are decoded each time.
+file; those longer than `LONGEST_VIDEO` frames or of uneven rate are decoded each time.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -33,6 +34,7 @@ class DecodedMedia:
         self._rate = rate
         # A file may be listened to and watched, so its name alone is no key.
         self._kept: OrderedDict[_Key, Image | Audio | Video] = OrderedDict()
+        self._unkept: set[str] = set()
         self._bytes = 0
 
     def hold(self, conversation: Conversation) -> Conversation:
@@ -55,11 +57,25 @@ class DecodedMedia:
         if isinstance(part, Audio) and part.wave is None and part.where.path is not None:
             return self._get(part) if self._rate is not None else part
         if isinstance(part, Video) and part.frames is None and part.where.path is not None:
-            return self._get(part) if self._is_short(part) else part
+            return self._get(part) if self._may_keep(part) else part
         return part
 
-    def _is_short(self, video: Video) -> bool:
-        return (Video, video.where.name) in self._kept or video.probe().frames <= LONGEST_VIDEO
+    def _may_keep(self, video: Video) -> bool:
+        """Whether a sampler finds the same frames in memory as in the file."""
+        name = video.where.name
+        if (Video, name) in self._kept:
+            return True
+        if name in self._unkept:
+            return False
+        info = video.probe()
+        if info.frames <= LONGEST_VIDEO:
+            # A file of uneven rate says another mean than the times of its frames do.
+            kept = self._get(video)
+            if isinstance(kept, Video) and math.isclose(kept.probe().fps, info.fps, rel_tol=1e-6):
+                return True
+            self._bytes -= _size(self._kept.pop((Video, name), video))
+        self._unkept.add(name)
+        return False
 
     def _get(self, medium: Image | Audio | Video) -> Image | Audio | Video:
         key = (type(medium), medium.where.name)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hocket._errors import ConfigError, UnknownNameError
+from hocket._errors import ConfigError, DataError, UnknownNameError
 from hocket.chat.conversation import Conversation
 from hocket.chat.readers import readers
 from hocket.data.seed import generator
@@ -95,10 +95,14 @@ class Mixture:
         return self.sources[ref.dataset][ref.row]
 
     def texts(self) -> Iterator[str]:
-        """Yield the text of every turn of every row, for building a tokenizer."""
+        """Yield the text of every turn of every row that can be read, for building a tokenizer."""
         for source in self.sources.values():
             for index in range(len(source)):
-                for message in source[index].messages:
+                try:
+                    conversation = source[index]
+                except DataError:
+                    continue  # named and counted when it is its turn to be learned
+                for message in conversation.messages:
                     yield message.text
 
     def _shuffle(self, epoch: int) -> np.ndarray:

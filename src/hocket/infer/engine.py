@@ -22,9 +22,10 @@ from hocket.chat.conversation import Conversation, Message, Part, Role, Text
 from hocket.checkpoint.directory import load_checkpoint
 from hocket.infer.sampling import Sampling, choose
 from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.tokens.accept import as_audio, as_image, as_list, as_video
 from hocket.tokens.batch import IGNORED, Batch, pad_batch
 from hocket.tokens.example import Example
-from hocket.tokens.processor import HocketProcessor, as_audio, as_image, as_list, as_video
+from hocket.tokens.processor import HocketProcessor
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from hocket._errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,9 @@ class Sampling:
         top_k: sample from so many most likely tokens; 0 for all.
         seed: seed of the randomness.
         stop: texts that end the answer; they are not part of it.
+
+    Raises:
+        ConfigError: a value is out of range.
     """
 
     max_new_tokens: int = 256
@@ -27,6 +33,18 @@ class Sampling:
     top_k: int = 0
     seed: int = 0
     stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what no token could be drawn from."""
+        for name, value, fits, expected in (
+            ("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 0, "at least 0"),
+            ("temperature", self.temperature, 0 <= self.temperature < math.inf, "at least 0"),
+            ("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("top_k", self.top_k, self.top_k >= 0, "at least 0; 0 means all tokens"),
+            ("stop", self.stop, "" not in self.stop, "texts that are not empty"),
+        ):
+            if not fits:
+                raise ConfigError(f"sampling: {name} is {value!r}, but must be {expected}.")
 
 
 def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:

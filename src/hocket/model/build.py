@@ -7,6 +7,7 @@ processor's arithmetic must promise the rows that the connector will make.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,8 +18,9 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from hocket._errors import AlignmentError, ConfigError, did_you_mean
+from hocket._errors import AlignmentError, ConfigError, UnknownNameError, did_you_mean
 from hocket.chat.template import read_template
 from hocket.model.config import HocketConfig
 from hocket.model.init import draw_fan_in
@@ -33,6 +35,7 @@ from hocket.tokens.processor import HocketProcessor
 from hocket.tokens.span import Modality, Plan
 from hocket.tokens.tokenizer import build_tokenizer, ensure_control_tokens
 
+_GENERAL = "hf"
 INITS = ("fan_in", "transformers")
 
 
@@ -60,6 +63,11 @@ def build(spec: ModelSpec, texts: Iterable[str] = ()) -> Built:
     tokenizer = _tokenizer(spec.tokenizer, texts)
     template = read_template(spec.tokenizer.template)
     text = _config("model.language", spec.language.model_type, dict(spec.language.config))
+    if text.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ConfigError(
+            f"model.language.model_type: {text.model_type!r} is no language model that writes "
+            "text. Choose one such as 'llama' or 'qwen3'."
+        )
     # The table must hold every token; checkpoints may pad it further.
     if "vocab_size" not in spec.language.config:
         text.vocab_size = len(tokenizer)
@@ -145,7 +153,12 @@ def _refusals(key: str) -> Iterator[None]:
 
 def _vision(spec: TowerSpec, width: int) -> dict[str, Any]:
     config = _config("model.vision", spec.model_type, dict(spec.config))
-    kind = _kind(spec.model_type, vision_encoders.names())
+    if not {"image_size", "patch_size", "hidden_size"} <= config.to_dict().keys():
+        raise ConfigError(
+            f"model.vision.model_type: {spec.model_type!r} is no encoder of square pictures. "
+            "Choose one such as 'siglip_vision_model' or 'clip_vision_model'."
+        )
+    kind = _kind("vision encoder", spec.model_type, vision_encoders.names())
     encoder = vision_encoders.get(kind)
     layout: ImageLayout = layout_from(_layout_options(spec, config))  # type: ignore[assignment] # the vision layouts are ImageLayouts
     connector = _connector(spec, encoder, config, width)
@@ -171,7 +184,7 @@ def _vision(spec: TowerSpec, width: int) -> dict[str, Any]:
 
 def _audio(spec: TowerSpec, width: int) -> dict[str, Any]:
     config = _config("model.audio", spec.model_type, dict(spec.config))
-    kind = _kind(spec.model_type, audio_encoders.names())
+    kind = _kind("audio encoder", spec.model_type, audio_encoders.names())
     encoder = audio_encoders.get(kind)
     options: dict[str, OptionValue] = {"kind": spec.layout.kind, "mels": int(config.num_mel_bins)}
     layout: AudioLayout = layout_from(options | dict(spec.layout.options))  # type: ignore[assignment] # the audio layouts are AudioLayouts
@@ -197,9 +210,13 @@ def _audio(spec: TowerSpec, width: int) -> dict[str, Any]:
     }
 
 
-def _kind(model_type: str, names: list[str]) -> str:
+def _kind(noun: str, model_type: str, names: list[str]) -> str:
     """A file of the model type's own name, or the general one."""
-    return model_type if model_type in names else "hf"
+    if model_type in names:
+        return model_type
+    if _GENERAL not in names:
+        raise UnknownNameError(noun, model_type, names)
+    return _GENERAL
 
 
 def _layout_options(spec: TowerSpec, config: PreTrainedConfig) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 
 from hocket._errors import AlignmentError
 from hocket.model.config import HocketConfig
+from hocket.model.expand import expand_media
 from hocket.model.loss import supervised_loss
 from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import Connector, build_connector
@@ -79,8 +80,6 @@ class HocketModel(HocketPreTrainedModel):
                 config.audio_connector, in_width=audio.width(config.audio_config), out_width=width
             )
         self.language_model = AutoModel.from_config(config.text_config)
-        # Set by the training runtime when several processes must take part in every collective.
-        self.join_all_parts = False
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -159,8 +158,6 @@ class HocketModel(HocketPreTrainedModel):
                     input_features, feature_lengths, audio_spans
                 )
             inputs_embeds = self._write(inputs_embeds, input_ids, rows)
-            if self.join_all_parts:
-                inputs_embeds = self._join_absent_parts(inputs_embeds, rows)
         return self.language_model(
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -186,20 +183,6 @@ class HocketModel(HocketPreTrainedModel):
                     "from different checkpoints, or the text was cut inside a medium."
                 )
             embeds = embeds.masked_scatter(places[..., None], values.to(embeds.dtype))
-        return embeds
-
-    def _join_absent_parts(self, embeds: Tensor, rows: dict[int, Tensor]) -> Tensor:
-        """Run absent parts once on zeros, weighted with zero, so that every rank reduces them."""
-        config = self.config
-        seen = rows.keys() & {config.image_token_id, config.video_token_id}
-        if self.vision_tower is not None and not seen:
-            side = config.vision_config.image_size
-            zeros = embeds.new_zeros((1, 3, side, side))
-            embeds = embeds + 0.0 * self.vision_rows(zeros).sum()
-        if self.audio_tower is not None and config.audio_token_id not in rows:
-            frames = 2 * config.audio_config.max_source_positions
-            zeros = embeds.new_zeros((1, config.audio_config.num_mel_bins, frames))
-            embeds = embeds + 0.0 * self.audio_rows(zeros).sum()
         return embeds
 
 
@@ -316,3 +299,27 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
             for name in MEDIA:
                 inputs.pop(name, None)
         return inputs
+
+    def _expand_inputs_for_generation(
+        self,
+        expand_size: int = 1,
+        is_encoder_decoder: bool = False,
+        input_ids: Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        media = {name: kwargs.pop(name) for name in MEDIA if kwargs.get(name) is not None}
+        if media and expand_size > 1 and input_ids is not None:
+            config = self.config
+            tokens = {
+                "image": config.image_token_id,
+                "video": config.video_token_id,
+                "audio": config.audio_token_id,
+            }
+            media = expand_media(media, input_ids, tokens, times=expand_size)
+        ids, rest = super()._expand_inputs_for_generation(
+            expand_size=expand_size,
+            is_encoder_decoder=is_encoder_decoder,
+            input_ids=input_ids,
+            **kwargs,
+        )
+        return ids, rest | media

@@ -78,7 +78,7 @@ class VideoSpec:
     """How a video becomes frames for the vision tower.
 
     Attributes:
-        sampler: name of the frame sampler: ``uniform``, ``fps`` or ``history``.
+        sampler: name of the frame sampler: ``uniform``, ``at_fps`` or ``history``.
         options: options of the sampler, such as ``{"frames": 8}``.
     """
 

@@ -5,6 +5,7 @@ Everything is drawn with plain SVG elements, so the page needs no script and no 
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -64,7 +65,7 @@ def _bands(log: Sequence[Mapping[str, Any]], x: Any) -> list[str]:
         parts.append(
             f'<rect class="{shade}" x="{left:.1f}" y="{TOP}" width="{right - left:.1f}" '
             f'height="{HEIGHT - TOP - BOTTOM}"/>'
-            f'<text class="stage" x="{left + 5:.1f}" y="{TOP - 8}">{_escape(stage)}</text>'
+            f'<text class="stage" x="{left + 5:.1f}" y="{TOP - 8}">{html.escape(stage)}</text>'
         )
         start = stop
     return parts
@@ -104,7 +105,3 @@ def _smooth(values: Sequence[float]) -> list[float]:
     half = SMOOTHING_STEPS // 2
     windows = (values[max(0, at - half) : at + half + 1] for at in range(len(values)))
     return [sum(window) / len(window) for window in windows]
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")

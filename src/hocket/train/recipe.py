@@ -72,7 +72,6 @@ class Recipe:
         betas: AdamW's decay rates.
         save_every: optimizer steps between checkpoints; 0 saves at the end of each stage only.
         keep: checkpoints kept; the newest is never deleted.
-        log_every: optimizer steps between log lines.
         workers: processes that decode media; 0 decodes in the training process.
         pool: samples the packer may look ahead to fill a row.
         cache_mb: memory for decoded media, in megabytes; 0 decodes each time.
@@ -84,7 +83,6 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.98)
     save_every: int = 0
     keep: int = 2
-    log_every: int = 10
     workers: int = 0
     pool: int = 64
     cache_mb: int = 256

@@ -20,7 +20,7 @@ import torch
 
 from hocket._errors import CheckpointError, ConfigError, HocketError, UnknownNameError
 from hocket._log import warn
-from hocket.checkpoint.directory import load_checkpoint, write_checkpoint
+from hocket.checkpoint.directory import Loaded, load_checkpoint, write_checkpoint
 from hocket.checkpoint.manifest import verify_directory, write_directory
 from hocket.data.augment import Augmenter
 from hocket.data.loader import Loader, SampleMemory, StepShape
@@ -99,7 +99,7 @@ def train(
         return finished
     packed_matches_unpacked(model)
     runtime = Runtime()
-    state, at = _resume(run, model)
+    state, at = _resume(run, model, processor)
     names = list(run.recipe.stages)
     memory = SampleMemory(processor, cache_mb=run.recipe.cache_mb)
     with _stop_signals() as stop, RunLog(run.out / "log.jsonl", enabled=runtime.is_main) as log:
@@ -219,7 +219,9 @@ def _mixture(data: DataSpec, stage: Stage, *, seed: int) -> Mixture:
     return Mixture(parts, seed=seed)
 
 
-def _resume(run: Run, model: HocketForConditionalGeneration) -> tuple[TrainState, Path | None]:
+def _resume(
+    run: Run, model: HocketForConditionalGeneration, processor: HocketProcessor
+) -> tuple[TrainState, Path | None]:
     """Load the newest whole checkpoint into the model; a damaged one is skipped with a line."""
     names = list(run.recipe.stages)
     if not names:
@@ -237,9 +239,40 @@ def _resume(run: Run, model: HocketForConditionalGeneration) -> tuple[TrainState
                 f"{folder} belongs to stage {state.stage!r}, but the recipe has "
                 f"{', '.join(names)}. Start into another folder with out=FOLDER."
             )
+        _check_same(folder, loaded, model, processor)
         model.load_state_dict(loaded.model.state_dict(), strict=True)
         return state, folder
     return TrainState(names[0]), None
+
+
+def _check_same(
+    folder: Path,
+    loaded: Loaded,
+    model: HocketForConditionalGeneration,
+    processor: HocketProcessor,
+) -> None:
+    """Compare what a checkpoint holds with what the config and the data make now.
+
+    Raises:
+        CheckpointError: the model, the layouts or the tokenizer are others.
+    """
+    # A token of another number would go on unseen: the sizes may well be the same.
+    vocabularies = [one.tokenizer.get_vocab() for one in (loaded.processor, processor)]
+    shapes = [
+        {name: value.shape for name, value in one.state_dict().items()}
+        for one in (loaded.model, model)
+    ]
+    found = {
+        "tokenizer": vocabularies[0] != vocabularies[1],
+        "layouts": loaded.processor.to_dict() != processor.to_dict(),
+        "model": shapes[0] != shapes[1],
+    }
+    for name, differs in found.items():
+        if differs:
+            raise CheckpointError(
+                f"{folder}: its {name} differs from what the config and the data make now. "
+                "Undo the change, or start into another folder with out=FOLDER."
+            )
 
 
 @contextmanager

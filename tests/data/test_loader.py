@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.toy import toy, write_rows
+
+from hocket._errors import DataError, TrainingError
+from hocket.data.augment import Augmenter
+from hocket.data.loader import Loader, SampleMemory, StepBatches, StepShape
+from hocket.data.mixture import Mixture, open_source
+from hocket.data.spec import DatasetSpec
+from hocket.tokens.batch import Batch
+
+AUGMENT: dict[str, dict[str, float]] = {"shift": {}, "contrast": {}, "speed": {}, "noise": {}}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rows(tmp_path_factory.mktemp("rows"))
+
+
+def loader(
+    file: Path, *, rank: int = 0, world: int = 1, shape: Any = None, **options: Any
+) -> Loader:
+    source = open_source("toy", DatasetSpec(path=str(file)))
+    return Loader(
+        Mixture({"toy": (source, 1.0)}, seed=1),
+        toy().processor,
+        shape=shape or StepShape(rows=4, tokens_per_row=128, pool=6, rank=rank, world=world),
+        augmenter=options.pop("augmenter", Augmenter(AUGMENT, seed=2)),
+        **options,
+    )
+
+
+def steps(chosen: Loader, count: int) -> list[StepBatches]:
+    running = iter(chosen)
+    taken = list(islice(running, count))
+    running.close()  # type: ignore[attr-defined] # it is a generator: this ends the workers
+    return taken
+
+
+def assert_same(one: Batch, other: Batch) -> None:
+    assert set(one) == set(other)
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name  # type: ignore[arg-type, literal-required] # every value is a tensor
+
+
+def row_texts(batches: Sequence[Batch]) -> list[list[int]]:
+    """Return the tokens of each row without the padding at its end."""
+    lines = []
+    for batch in batches:
+        for ids, labels in zip(batch["input_ids"].tolist(), batch["labels"], strict=True):
+            learned = (labels != -100).nonzero()[-1].item()
+            lines.append(ids[: int(learned) + 1])
+    return lines
+
+
+def test_workers_change_no_batch(rows: Path) -> None:
+    alone, two = steps(loader(rows), 4), steps(loader(rows, workers=2), 4)
+    for one, other in zip(alone, two, strict=True):
+        assert one.after == other.after
+        assert one.samples == other.samples
+        assert (one.tokens, one.padding) == (other.tokens, other.padding)
+        for mine, theirs in zip(one.micro, other.micro, strict=True):
+            assert_same(mine, theirs)
+
+
+def test_ranks_share_the_rows_of_one(rows: Path) -> None:
+    whole = steps(loader(rows), 3)
+    first, second = (steps(loader(rows, rank=rank, world=2), 3) for rank in range(2))
+    for one, left, right in zip(whole, first, second, strict=True):
+        assert one.after == left.after == right.after
+        expected = row_texts(one.micro)
+        assert row_texts(left.micro) == expected[0::2]
+        assert row_texts(right.micro) == expected[1::2]
+        assert left.tokens + right.tokens == one.tokens
+        assert sorted(left.samples + right.samples) == sorted(one.samples)
+        media = [one.micro[0], left.micro[0], right.micro[0]]
+        assert sum(len(b.get("pixel_values", ())) for b in media[1:]) == len(
+            media[0].get("pixel_values", ())
+        )
+
+
+def test_micro_batches_are_the_step_cut_up(rows: Path) -> None:
+    whole = steps(loader(rows), 2)
+    shape = StepShape(rows=4, tokens_per_row=128, pool=6, accumulate=4)
+    for one, cut in zip(whole, steps(loader(rows, shape=shape), 2), strict=True):
+        assert [len(batch["input_ids"]) for batch in cut.micro] == [1, 1, 1, 1]
+        assert row_texts(cut.micro) == row_texts(one.micro)
+    with pytest.raises(TrainingError, match=r"4 rows .* 1 processes x 3 micro.* multiple of 3"):
+        StepShape(rows=4, tokens_per_row=128, accumulate=3)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_state_goes_on_with_the_same_batches(rows: Path, workers: int) -> None:
+    straight = steps(loader(rows), 5)
+    resumed = steps(loader(rows, state=straight[1].after, workers=workers), 3)
+    for one, other in zip(straight[2:], resumed, strict=True):
+        assert one.after == other.after
+        assert_same(one.micro[0], other.micro[0])
+
+
+def test_epochs_are_augmented_differently(rows: Path) -> None:
+    seen: dict[str, list[torch.Tensor]] = {}
+    shape = StepShape(rows=1, tokens_per_row=60, pool=1)
+    for step in steps(loader(rows, shape=shape), 40):
+        if step.samples == ["rows.json row 0 (row-0)"]:
+            seen.setdefault("row-0", []).append(step.micro[0]["pixel_values"])
+    assert len(seen["row-0"]) >= 2
+    assert not torch.equal(seen["row-0"][0], seen["row-0"][1])
+
+
+def test_a_memory_of_decoded_media_changes_no_batch(rows: Path) -> None:
+    memory = SampleMemory(toy().processor, cache_mb=4)
+    plain, kept = steps(loader(rows), 6), steps(loader(rows, memory=memory), 6)
+    for one, other in zip(plain, kept, strict=True):
+        assert_same(one.micro[0], other.micro[0])
+    again = steps(loader(rows, memory=memory), 1)
+    assert_same(again[0].micro[0], plain[0].micro[0])
+
+
+def test_the_batch_is_what_the_processor_makes(rows: Path) -> None:
+    (step,) = steps(loader(rows, augmenter=Augmenter({}, seed=0)), 1)
+    source = open_source("toy", DatasetSpec(path=str(rows)))
+    by_id = {one.id: one for one in (source[row] for row in range(len(source)))}
+    names = [sample.rpartition("(")[2].rstrip(")") for sample in step.samples]
+    examples = [toy().processor.encode(by_id[name]) for name in names]
+    assert step.tokens == sum(len(one.outline.input_ids) for one in examples)
+    pictures = [one.images for one in examples if one.images is not None]
+    assert torch.equal(step.micro[0]["pixel_values"], torch.cat(pictures))
+
+
+def test_bad_samples_are_left_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_rows(tmp_path)
+    document = json.loads(file.read_text())
+    (tmp_path / "0.png").unlink()
+    document[3]["conversations"][0]["value"] = "long " * 200
+    file.write_text(json.dumps(document))
+    taken = steps(loader(file, max_bad_share=0.5), 3)
+    assert not [name for step in taken for name in step.samples if "(row-0)" in name]
+    assert not [name for step in taken for name in step.samples if "(row-3)" in name]
+    assert taken[-1].after.bad >= 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "0.png" in said
+    assert "tokens do not fit a row of 128" in said
+
+
+def test_too_many_bad_samples_stop_the_run(tmp_path: Path) -> None:
+    file = write_rows(tmp_path)
+    (tmp_path / "0.png").unlink()
+    with pytest.raises(DataError, match=r"1 of \d+ samples cannot be used; the last: .*0\.png"):
+        steps(loader(file, max_bad_share=0.0), 3)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_sample_that_breaks_while_decoding_is_dropped_by_name(
+    tmp_path: Path, workers: int
+) -> None:
+    file = write_rows(tmp_path)
+    half = (tmp_path / "4.png").read_bytes()
+    (tmp_path / "4.png").write_bytes(half[: len(half) // 2])
+    taken = steps(loader(file, workers=workers, max_bad_share=0.5), 3)
+    dropped = [reason for step in taken for reason in step.dropped]
+    assert dropped
+    assert all("4.png" in reason for reason in dropped)
+    assert not [name for step in taken for name in step.samples if "(row-4)" in name]
+    with pytest.raises(DataError, match=r"cannot be used; the last: .*4\.png"):
+        steps(loader(file, workers=workers, max_bad_share=0.0), 3)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_of_broken_samples_is_one_short_error(tmp_path: Path, workers: int) -> None:
+    file = write_rows(tmp_path, count=1)
+    half = (tmp_path / "0.png").read_bytes()
+    (tmp_path / "0.png").write_bytes(half[: len(half) // 2])
+    with pytest.raises(TrainingError, match=r"no sample of a batch.*0\.png") as caught:
+        steps(loader(file, workers=workers, max_bad_share=0.5), 1)
+    assert len(str(caught.value).splitlines()) <= 3
