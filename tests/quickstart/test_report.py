@@ -93,7 +93,7 @@ def test_what_a_model_or_a_row_says_is_text(page: str) -> None:
 
 
 def test_every_number_of_the_result_is_there(page: str) -> None:
-    for text in ("1.60 million", "seed 3", "90.0%", "10.0%", "1.00 GB", "200.0", "40 optimizer"):
+    for text in ("1.60 million", "seed 3", "90.0%", "10.0%", "1.00 GiB", "200.0", "40 optimizer"):
         assert text in page
 
 

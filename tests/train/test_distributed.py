@@ -16,7 +16,7 @@ from hocket.data.augment import Augmenter
 from hocket.data.loader import Loader, StepShape
 from hocket.data.mixture import Mixture, open_source
 from hocket.train.log import read_log
-from hocket.train.recipe import Recipe, Schedule
+from hocket.train.recipe import Group, Recipe, Schedule
 
 # In double precision: AdamW divides each gradient by its own size, so where a gradient is nearly
 # zero it makes steps of the rounding noise of float32.
@@ -31,8 +31,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def three_steps(*, accumulate: int = 1) -> Recipe:
-    """One stage, everything trains, and few rows have a picture or a sound."""
+def three_steps(*, accumulate: int = 1, match: str = "*") -> Recipe:
+    """One stage, and few rows have a picture or a sound."""
     whole = recipe(rows=4, accumulate=accumulate, save_every=0, media=0.15)
     stage = replace(
         whole.stages["joint"],
@@ -40,6 +40,7 @@ def three_steps(*, accumulate: int = 1) -> Recipe:
         warmup_steps=0,
         schedule=Schedule.CONSTANT,
         tokens_per_row=64,
+        trainable={"chosen": Group(match=match, lr=1e-3, weight_decay=0.1)},
     )
     return replace(whole, stages={"joint": stage}, seed=8)
 
@@ -117,22 +118,23 @@ def test_training_moves_weights_far_more_than_the_tolerance(folder: Path, one_ba
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("accumulate", "layer"),
+    ("accumulate", "layer", "match"),
     [
-        pytest.param(1, -1, id="whole"),
-        pytest.param(2, -2, id="micro-batches, a tower read at an inner layer"),
+        pytest.param(1, -1, "*", id="whole"),
+        pytest.param(2, -2, "*", id="micro-batches, a tower read at an inner layer"),
+        pytest.param(1, -1, "model.*_projector.*", id="a rank without what trains"),
     ],
 )
 def test_two_processes_equal_one_batch(
-    folder: Path, tmp_path: Path, accumulate: int, layer: int
+    folder: Path, tmp_path: Path, accumulate: int, layer: int, match: str
 ) -> None:
-    chosen = three_steps(accumulate=accumulate)
+    chosen = three_steps(accumulate=accumulate, match=match)
     have, hear = ([media_of(folder, chosen, rank=rank)[kind] for rank in (0, 1)] for kind in (0, 1))
     for kind in (have, hear):
         assert any(one != other for one, other in zip(*kind, strict=True)), "data has changed"
     assert (False, False) in zip(*hear, strict=True), "every step has a sound: data has changed"
 
-    train_toy(folder, tmp_path / "one", three_steps(), layer=layer, double=True)
+    train_toy(folder, tmp_path / "one", three_steps(match=match), layer=layer, double=True)
     run_together(folder, tmp_path / "two", chosen, layer=layer)
     assert_close(weights(tmp_path / "one"), weights(tmp_path / "two"))
     assert_same_log(tmp_path / "one", tmp_path / "two")

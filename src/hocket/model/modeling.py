@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import AutoModel, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache
@@ -270,6 +271,10 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
             loss = supervised_loss(
                 output.last_hidden_state, labels, self.lm_head, num_items_in_batch
             )
+            if torch.is_grad_enabled() and not loss.requires_grad:
+                # Nothing that trains took part, as when only a connector does and no row has a
+                # picture. Other processes wait for gradients all the same: these are zero.
+                loss = loss + 0.0 * self._sum_of_trainable()
         if labels is None or not loss_only:
             logits = self._logits(output.last_hidden_state, logits_to_keep)
         return CausalLMOutputWithPast(
@@ -279,6 +284,11 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
+
+    def _sum_of_trainable(self) -> Tensor:
+        """Return the sum of all elements of parameters that train, ()."""
+        each = (value.float().sum() for value in self.parameters() if value.requires_grad)
+        return torch.stack([*each, torch.zeros((), device=self.device)]).sum()
 
     def _logits(self, hidden: Tensor, keep: int | Tensor) -> Tensor:
         """Return (B, T', V) of the last `keep` positions, or of the positions it names."""

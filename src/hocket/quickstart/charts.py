@@ -39,7 +39,7 @@ def loss_chart(log: Sequence[Mapping[str, Any]]) -> str:
     parts += _loss_axis(low, high, y)
     parts += _step_axis(len(losses), x)
     parts.append(f'<polyline class="raw" points="{_points(losses, x, y)}"/>')
-    parts.append(f'<polyline class="smooth" points="{_points(_smooth(losses), x, y)}"/>')
+    parts.append(f'<polyline class="smooth" points="{_points(_smooth(log, losses), x, y)}"/>')
     return "".join([*parts, "</svg>"])
 
 
@@ -100,8 +100,13 @@ def _points(values: Sequence[float], x: Any, y: Any) -> str:
     return " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in enumerate(values))
 
 
-def _smooth(values: Sequence[float]) -> list[float]:
-    """Return the running mean over the steps around each."""
+def _smooth(log: Sequence[Mapping[str, Any]], values: Sequence[float]) -> list[float]:
+    """Return the running mean over the steps around each, within its stage."""
     half = SMOOTHING_STEPS // 2
-    windows = (values[max(0, at - half) : at + half + 1] for at in range(len(values)))
-    return [sum(window) / len(window) for window in windows]
+    means, start = [], 0
+    for _, lines in groupby(log, key=lambda line: str(line["stage"])):
+        stage = values[start : start + len(list(lines))]
+        start += len(stage)
+        windows = (stage[max(0, at - half) : at + half + 1] for at in range(len(stage)))
+        means += [sum(window) / len(window) for window in windows]
+    return means

@@ -22,10 +22,7 @@ from hocket.media.audio import Audio
 from hocket.media.frames import FrameSampler, sampler_from
 from hocket.media.image import Image
 from hocket.media.video import Video
-from hocket.tokens.accept import as_audio as as_audio
-from hocket.tokens.accept import as_image as as_image
-from hocket.tokens.accept import as_list as as_list
-from hocket.tokens.accept import as_video as as_video
+from hocket.tokens.accept import as_audio, as_image, as_list, as_video
 from hocket.tokens.batch import IGNORED, pad_batch
 from hocket.tokens.example import Example, Outline, cost_of
 from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from
