@@ -53,19 +53,20 @@ def test_options_are_documented_and_checked(kind: str) -> None:
         layout_from({"kind": kind, "colour": 1})
 
 
+@pytest.mark.parametrize("frames", [None, 1, 5])
 @pytest.mark.parametrize("kind", SIGHT)
-def test_pictures_fill_their_plan(kind: str) -> None:
+def test_pictures_and_videos_fill_their_plan(kind: str, frames: int | None) -> None:
     layout: Any = layout_from({"kind": kind})
     for height, width in SIZES:
-        plan = layout.plan(height, width)
-        pixels = np.full((height, width, 3), 90, np.uint8)
+        plan = layout.plan(height, width, frames=frames)
+        pixels = np.full((frames or 1, height, width, 3), 90, np.uint8)
         before = pixels.copy()
-        units = layout.units(pixels)
+        units = layout.units(pixels, plan)
         assert units.dtype == np.float32
-        assert units.shape[:2] == (plan.units, 3)
-        assert plan.rows == np.prod(plan.grid)
+        assert len(units) == plan.units
+        assert plan.pieces is None or sum(plan.pieces) == plan.rows
         assert np.array_equal(pixels, before)
-        assert np.array_equal(units, layout.units(pixels))
+        assert np.array_equal(units, layout.units(pixels, plan))
 
 
 @pytest.mark.parametrize("kind", SOUND)

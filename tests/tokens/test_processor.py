@@ -43,7 +43,7 @@ def test_a_batch_takes_media_from_flat_or_nested_lists() -> None:
     texts = ["<image> and <image>", "none", "<image>"]
     flat = processor(text=texts, images=pictures)
     nested = processor(text=texts, images=[pictures[:2], [], pictures[2:]])
-    assert flat["image_spans"].shape == (3, 5)
+    assert flat["image_spans"].shape == (3, 7)
     for name in flat:
         assert torch.equal(flat[name], nested[name])
 
@@ -105,7 +105,11 @@ def test_a_template_that_forgets_a_medium_is_named() -> None:
     forgetful = "{% for m in messages %}{% generation %}x{% endgeneration %}{% endfor %}"
     built = toy().processor
     processor = HocketProcessor(
-        built.tokenizer, built.image_layout, built.audio_layout, built.video_sampling, forgetful
+        built.tokenizer,
+        image_layout=built.image_layout,
+        audio_layout=built.audio_layout,
+        video_sampling=built.video_sampling,
+        chat_template=forgetful,
     )
     with pytest.raises(AlignmentError, match=r"toy.json row talk.* 0 placeholders for 2 media"):
         processor.measure(talk(user(picture(), sound())))
@@ -135,7 +139,9 @@ def test_an_augmentation_may_not_outgrow_the_rows() -> None:
 
 def test_media_that_the_model_cannot_take_are_named() -> None:
     built = toy().processor
-    blind = HocketProcessor(built.tokenizer, None, built.audio_layout, None, built.chat_template)
+    blind = HocketProcessor(
+        built.tokenizer, audio_layout=built.audio_layout, chat_template=built.chat_template
+    )
     deaf = HocketProcessor(built.tokenizer, built.image_layout, chat_template=built.chat_template)
     with pytest.raises(ConfigError, match=r"row talk: has a picture.*no vision tower"):
         blind.measure(talk(user(picture())))

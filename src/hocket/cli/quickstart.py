@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -58,20 +59,24 @@ def command(
 def show_result(result: QuickstartResult, screen: Console) -> None:
     """Print the accuracy of each modality before, after, and without its media."""
     kind = "fast run" if result.fast else "run"
-    table = Table(title=f"Held-out questions, right answers ({kind}, seed {result.seed})")
+    table = Table(
+        title=f"Held-out questions answered right ({kind}, seed {result.seed})", box=SIMPLE_HEAD
+    )
     table.add_column("about")
-    for heading in ("questions", "before", "after (95 %)", "media removed", "media swapped"):
-        table.add_column(heading, justify="right")
+    for heading in ("questions", "before", "after", "95 %", "removed", "swapped"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for modality, after in result.after.items():
         table.add_row(
             modality,
             str(after.trials),
             _percent(result.before.get(modality)),
-            f"{after.value:.1%} ({after.low:.1%} - {after.high:.1%})",
+            f"{after.value:.1%}",
+            f"{after.low:.1%} - {after.high:.1%}",
             _percent(result.removed.get(modality)),
             _percent(result.swapped.get(modality)),
         )
     screen.print(table)
+    screen.print("removed, swapped: the same questions without the medium, or with another one's")
     times = ", ".join(f"{name} {clock(seconds)}" for name, seconds in result.seconds.items())
     screen.print(
         f"{result.parameters / 1e6:.1f} M parameters; {clock(sum(result.seconds.values()))} in all "

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
@@ -21,16 +22,18 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from hocket._errors import AlignmentError, ConfigError, UnknownNameError, did_you_mean
+from hocket._registry import Registry
 from hocket.chat.template import read_template
 from hocket.model.config import HocketConfig
 from hocket.model.init import draw_fan_in
 from hocket.model.modeling import HocketForConditionalGeneration
-from hocket.model.spec import ModelSpec, TokenizerSpec, TowerSpec
+from hocket.model.spec import LanguageSpec, ModelSpec, PartSpec, TokenizerSpec, TowerSpec
+from hocket.parts.arrange import build_arrange
 from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import Connector, build_connector
 from hocket.parts.encoder import EncoderKind
 from hocket.parts.vision import vision_encoders
-from hocket.tokens.layout import AudioLayout, ImageLayout, OptionValue, layout_from, options_of
+from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from, options_of
 from hocket.tokens.processor import HocketProcessor
 from hocket.tokens.span import Modality, Plan
 from hocket.tokens.tokenizer import build_tokenizer, ensure_control_tokens
@@ -62,29 +65,17 @@ def build(spec: ModelSpec, texts: Iterable[str] = ()) -> Built:
         raise ConfigError(f"model.init is {spec.init!r}.{hint} Known: {', '.join(INITS)}.")
     tokenizer = _tokenizer(spec.tokenizer, texts)
     template = read_template(spec.tokenizer.template)
-    text = _config("model.language", spec.language.model_type, dict(spec.language.config))
-    if text.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise ConfigError(
-            f"model.language.model_type: {text.model_type!r} is no language model that writes "
-            "text. Choose one such as 'llama' or 'qwen3'."
-        )
-    # The table must hold every token; checkpoints may pad it further.
-    if "vocab_size" not in spec.language.config:
-        text.vocab_size = len(tokenizer)
-    elif text.vocab_size < len(tokenizer):
-        raise ConfigError(
-            f"model.language.config.vocab_size is {text.vocab_size}, but the tokenizer has "
-            f"{len(tokenizer)} tokens. Raise it or leave it out."
-        )
-    text.pad_token_id = tokenizer.pad_token_id
-    text.eos_token_id = tokenizer.eos_token_id
+    text = _language(spec.language, tokenizer)
     vision = _vision(spec.vision, text.hidden_size) if spec.vision else {}
+    sampling = _video(spec)
+    film = _film(spec.video.tower, text.hidden_size) if spec.video and spec.video.tower else {}
     audio = _audio(spec.audio, text.hidden_size) if spec.audio else {}
     processor = HocketProcessor(
         tokenizer,
         image_layout=vision.pop("layout", None),
         audio_layout=audio.pop("layout", None),
-        video_sampling=_video(spec),
+        video_sampling=sampling,
+        video_layout=film.pop("layout", None),
         chat_template=template,
     )
     ids = processor.placeholder_ids
@@ -98,6 +89,7 @@ def build(spec: ModelSpec, texts: Iterable[str] = ()) -> Built:
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         **vision,
+        **film,
         **audio,
     )
     with torch.random.fork_rng(), _refusals("model"):
@@ -106,6 +98,26 @@ def build(spec: ModelSpec, texts: Iterable[str] = ()) -> Built:
     if spec.init == "fan_in":
         draw_fan_in(model, seed=spec.seed)
     return Built(model, processor)
+
+
+def _language(spec: LanguageSpec, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
+    text = _config("model.language", spec.model_type, dict(spec.config))
+    if text.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ConfigError(
+            f"model.language.model_type: {text.model_type!r} is no language model that writes "
+            "text. Choose one such as 'llama' or 'qwen3'."
+        )
+    # The table must hold every token; checkpoints may pad it further.
+    if "vocab_size" not in spec.config:
+        text.vocab_size = len(tokenizer)
+    elif text.vocab_size < len(tokenizer):
+        raise ConfigError(
+            f"model.language.config.vocab_size is {text.vocab_size}, but the tokenizer has "
+            f"{len(tokenizer)} tokens. Raise it or leave it out."
+        )
+    text.pad_token_id = tokenizer.pad_token_id
+    text.eos_token_id = tokenizer.eos_token_id
+    return text
 
 
 def _tokenizer(spec: TokenizerSpec, texts: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -152,60 +164,118 @@ def _refusals(key: str) -> Iterator[None]:
 
 
 def _vision(spec: TowerSpec, width: int) -> dict[str, Any]:
-    config = _config("model.vision", spec.model_type, dict(spec.config))
-    if not {"image_size", "patch_size", "hidden_size"} <= config.to_dict().keys():
-        raise ConfigError(
-            f"model.vision.model_type: {spec.model_type!r} is no encoder of square pictures. "
-            "Choose one such as 'siglip_vision_model' or 'clip_vision_model'."
-        )
-    kind = _kind("vision encoder", spec.model_type, vision_encoders.names())
-    encoder = vision_encoders.get(kind)
-    layout: ImageLayout = layout_from(_layout_options(spec, config))  # type: ignore[assignment] # the vision layouts are ImageLayouts
-    connector = _connector(spec, encoder, config, width)
-    side = int(config.image_size)
-    rows = connector.rows(layout.plan(side, side))
-    layout = layout_from(options_of(layout) | {"rows_per_unit": rows})  # type: ignore[assignment] # as above
-    for height, wide in ((side, side), (3 * side, side), (side, 2 * side)):
-        plan = layout.plan(height, wide)
-        if plan.patches != encoder.grid(config):
-            raise AlignmentError(
-                f"model.vision: the layout cuts {plan.patches} patches, but the encoder makes "
-                f"{encoder.grid(config)}. Set the layout's size and patch to the encoder's."
-            )
-        _agree("model.vision", plan.rows, connector.rows(plan))
-    _check_features("model.vision", spec, encoder, config, (3, side, side))
+    tower = _tower("model.vision", "vision encoder", vision_encoders, spec)
+    layout = _image_layout(tower, width)
+    arrange = _options(spec.arrange) if spec.arrange else None
     return {
-        "vision_config": config,
-        "vision_encoder": {"kind": kind, "layer": spec.layer, "drop": spec.drop},
-        "vision_connector": {"kind": spec.connector.kind} | dict(spec.connector.options),
+        "vision_config": tower.config,
+        "vision_encoder": tower.options,
+        "vision_connector": _options(spec.connector),
+        "vision_arrange": arrange,
         "layout": options_of(layout),
     }
 
 
+def _film(spec: TowerSpec, width: int) -> dict[str, Any]:
+    tower = _tower("model.video.tower", "vision encoder", vision_encoders, spec)
+    if spec.arrange:
+        raise ConfigError("model.video.tower.arrange: frames have no tiles. Leave it out.")
+    return {
+        "video_config": tower.config,
+        "video_encoder": tower.options,
+        "video_connector": _options(spec.connector),
+        "layout": options_of(_image_layout(tower, width)),
+    }
+
+
+class _Tower(NamedTuple):
+    """A tower that is described but not built."""
+
+    key: str
+    spec: TowerSpec
+    config: PreTrainedConfig
+    kind: type[EncoderKind]
+    options: dict[str, Any]
+
+    def layout_options(self) -> dict[str, Any]:
+        try:
+            given = self.kind.inputs(self.config, self.options)
+        except ConfigError as error:
+            raise ConfigError(f"{self.key}.model_type: {error}") from error
+        return {"kind": self.spec.layout.kind} | given | dict(self.spec.layout.options)
+
+    def connector(self, width: int) -> Connector:
+        options = _options(self.spec.connector)
+        wide = self.kind.width(self.config, self.options)
+        with torch.device("meta"):
+            return build_connector(options, in_width=wide, out_width=width)
+
+
+def _tower(key: str, noun: str, kinds: Registry[type[EncoderKind]], spec: TowerSpec) -> _Tower:
+    config = _config(key, spec.model_type, dict(spec.config))
+    kind, own = _kind(noun, spec.model_type, kinds.names()), {}
+    if spec.encoder:
+        kind, own = spec.encoder.kind, dict(spec.encoder.options)
+    options = {"kind": kind, "layer": spec.layer, "drop": spec.drop, "scale": spec.scale} | own
+    return _Tower(key, spec, config, kinds.get(kind), options)
+
+
+def _options(part: PartSpec) -> dict[str, Any]:
+    return {"kind": part.kind} | dict(part.options)
+
+
+def _image_layout(tower: _Tower, width: int) -> ImageLayout:
+    """Return the tower's layout with the connector's arithmetic folded in."""
+    key, spec = tower.key, tower.spec
+    layout: ImageLayout = layout_from(tower.layout_options())  # type: ignore[assignment] # the vision layouts are ImageLayouts
+    connector = tower.connector(width)
+    with torch.device("meta"):
+        arrange = build_arrange(_options(spec.arrange), width=width) if spec.arrange else None
+    one = layout.plan(448, 448)
+    per_unit = connector.rows(replace(one, units=2)) - connector.rows(replace(one, units=1))
+    extra = connector.rows(replace(one, units=1)) - per_unit
+    folded = {"rows_per_unit": per_unit, "extra_rows": extra, "frame_pool": connector.frame_pool}
+    layout = layout_from(options_of(layout) | folded)  # type: ignore[assignment] # as above
+    grid = tower.kind.grid(tower.config, tower.options)
+    for height, wide, frames in ((448, 448, None), (900, 300, None), (64, 640, 5)):
+        plan = layout.plan(height, wide, frames=frames)
+        if plan.patches != grid:
+            raise AlignmentError(
+                f"{key}: the layout cuts {plan.patches} patches, but the encoder makes {grid}. "
+                "Set the layout's size and patch to the encoder's."
+            )
+        made = arrange.rows(plan, per_unit=per_unit) if arrange else connector.rows(plan)
+        _agree(key, plan.rows, made)
+    plan = layout.plan(448, 448)
+    unit = layout.units(np.zeros((1, 448, 448, 3), np.uint8), plan)
+    _check_features(tower, unit.shape, plan)
+    return layout
+
+
 def _audio(spec: TowerSpec, width: int) -> dict[str, Any]:
-    config = _config("model.audio", spec.model_type, dict(spec.config))
-    kind = _kind("audio encoder", spec.model_type, audio_encoders.names())
-    encoder = audio_encoders.get(kind)
-    options: dict[str, OptionValue] = {"kind": spec.layout.kind, "mels": int(config.num_mel_bins)}
-    layout: AudioLayout = layout_from(options | dict(spec.layout.options))  # type: ignore[assignment] # the audio layouts are AudioLayouts
-    connector = _connector(spec, encoder, config, width)
+    key = "model.audio"
+    tower = _tower(key, "audio encoder", audio_encoders, spec)
+    layout: AudioLayout = layout_from(tower.layout_options())  # type: ignore[assignment] # the audio layouts are AudioLayouts
+    connector = tower.connector(width)
     frames = _frames_per_row(connector, layout.plan(1))
     layout = layout_from(options_of(layout) | {"frames_per_row": frames})  # type: ignore[assignment] # as above
+    grid = tower.kind.grid(tower.config, tower.options)
     for seconds in (0.01, 0.5, 1.0, 2.7, 61.3):
         plan = layout.plan(round(seconds * layout.rate))
-        if plan.patches != encoder.grid(config):
+        if plan.patches != grid:
             raise AlignmentError(
-                f"model.audio: the layout makes {plan.patches[1]} encoder frames per chunk, but "
-                f"the encoder makes {encoder.grid(config)[1]}. Set layout.chunk_seconds to match "
+                f"{key}: the layout makes {plan.patches[1]} encoder frames per chunk, but "
+                f"the encoder makes {grid[1]}. Set layout.chunk_seconds to match "
                 "max_source_positions."
             )
-        _agree("model.audio", plan.rows, connector.rows(plan))
-    mels = (int(config.num_mel_bins), 2 * encoder.grid(config)[1])
-    _check_features("model.audio", spec, encoder, config, mels)
+        _agree(key, plan.rows, connector.rows(plan))
+    plan = layout.plan(1)
+    unit = layout.units(np.zeros(1, np.float32), plan)
+    _check_features(tower, unit.shape, plan)
     return {
-        "audio_config": config,
-        "audio_encoder": {"kind": kind, "layer": spec.layer, "drop": spec.drop},
-        "audio_connector": {"kind": spec.connector.kind} | dict(spec.connector.options),
+        "audio_config": tower.config,
+        "audio_encoder": tower.options,
+        "audio_connector": _options(spec.connector),
         "layout": options_of(layout),
     }
 
@@ -219,45 +289,28 @@ def _kind(noun: str, model_type: str, names: list[str]) -> str:
     return _GENERAL
 
 
-def _layout_options(spec: TowerSpec, config: PreTrainedConfig) -> dict[str, Any]:
-    sizes = {"size": int(config.image_size), "patch": int(config.patch_size)}
-    return {"kind": spec.layout.kind} | sizes | dict(spec.layout.options)
-
-
-def _connector(
-    spec: TowerSpec, encoder: type[EncoderKind], config: PreTrainedConfig, width: int
-) -> Connector:
-    options = {"kind": spec.connector.kind} | dict(spec.connector.options)
-    with torch.device("meta"):
-        return build_connector(options, in_width=encoder.width(config), out_width=width)
-
-
-def _check_features(
-    key: str,
-    spec: TowerSpec,
-    encoder: type[EncoderKind],
-    config: PreTrainedConfig,
-    shape: tuple[int, ...],
-) -> None:
+def _check_features(tower: _Tower, shape: tuple[int, ...], plan: Plan) -> None:
     """Run the tower once without numbers, and compare its positions with the grid it promises.
 
     Args:
-        key: where the tower stands in the configuration.
-        spec: the tower.
-        encoder: its kind.
-        config: its transformers configuration.
-        shape: shape of one encoder unit.
+        tower: the tower.
+        shape: shape of the encoder units of `plan`.
+        plan: a medium.
     """
-    depth = int(config.num_hidden_layers)
-    if not -depth - 1 <= spec.layer <= depth:
+    key, spec = tower.key, tower.spec
+    depth = tower.config.to_dict().get("num_hidden_layers")
+    if depth is not None and not -depth - 1 <= spec.layer <= depth:
         raise ConfigError(
             f"{key}.layer is {spec.layer}, but the encoder has the hidden states {-depth - 1} to "
             f"{depth}."
         )
-    with _refusals(f"{key}.config"), torch.device("meta"), torch.inference_mode():
-        tower = encoder.build(config)
-        features = encoder.encode(tower, torch.empty(1, *shape), layer=spec.layer, drop=spec.drop)
-    made, promised = features.shape[1], math.prod(encoder.grid(config))
+    spans = torch.tensor([[plan.units, plan.rows, *plan.grid, *plan.tiles]])
+    with _refusals(f"{key}.config"), torch.inference_mode():
+        with torch.device("meta"):
+            built = tower.kind.build(tower.config)
+        inputs = torch.empty(shape, device="meta")
+        features = tower.kind.encode(built, inputs, tower.options, spans)
+    made, promised = features.shape[1], math.prod(tower.kind.grid(tower.config, tower.options))
     if made != promised:
         raise AlignmentError(
             f"{key}: the encoder makes {made} positions with drop={spec.drop}, but its grid has "
@@ -283,6 +336,6 @@ def _agree(key: str, promised: int, made: int) -> None:
 def _video(spec: ModelSpec) -> dict[str, Any] | None:
     if spec.video is None:
         return None
-    if spec.vision is None:
+    if spec.vision is None and spec.video.tower is None:
         raise ConfigError("model.video needs eyes: set model.vision, or leave model.video out.")
     return {"kind": spec.video.sampler} | dict(spec.video.options)

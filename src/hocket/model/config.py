@@ -14,11 +14,15 @@ class HocketConfig(PreTrainedConfig):  # type: ignore[misc] # transformers ships
     Attributes:
         text_config: configuration of the language model.
         vision_config: configuration of the vision tower, or None.
+        video_config: configuration of a tower for videos alone, or None.
         audio_config: configuration of the audio tower, or None.
-        vision_encoder: ``{"kind", "layer", "drop"}``: how features are read.
+        vision_encoder: ``{"kind", "layer", "drop", "scale", ...options}``: how features are read.
+        video_encoder: the same for a tower for videos alone.
         audio_encoder: the same for sound.
         vision_connector: ``{"kind", ...options}`` of the vision connector.
+        video_connector: the same for a tower for videos alone.
         audio_connector: the same for sound.
+        vision_arrange: ``{"kind", ...options}``: how tiles become one picture, or None.
         image_token_id: placeholder of pictures.
         video_token_id: placeholder of videos.
         audio_token_id: placeholder of sounds.
@@ -31,16 +35,23 @@ class HocketConfig(PreTrainedConfig):  # type: ignore[misc] # transformers ships
         "vision_config": SubConfigSpec(
             config_class=AutoConfig, model_type="siglip_vision_model", optional=True
         ),
+        "video_config": SubConfigSpec(
+            config_class=AutoConfig, model_type="siglip_vision_model", optional=True
+        ),
         "audio_config": SubConfigSpec(config_class=AutoConfig, model_type="whisper", optional=True),
     }
 
     text_config: Any = None
     vision_config: Any = None
+    video_config: Any = None
     audio_config: Any = None
     vision_encoder: Any = None
+    video_encoder: Any = None
     audio_encoder: Any = None
     vision_connector: Any = None
+    video_connector: Any = None
     audio_connector: Any = None
+    vision_arrange: Any = None
     image_token_id: int = 0
     video_token_id: int = 0
     audio_token_id: int = 0

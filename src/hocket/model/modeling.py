@@ -4,7 +4,7 @@ The processor has already written one placeholder token per row, so the model's 
 encode, connect, write the rows over the placeholders, run the language model.
 
 Letters: B rows of a batch, T tokens, D language width, V vocabulary, U encoder units, S spans,
-R rows over all spans, M mel bins, F mel frames, H and W pixels.
+R rows over all spans, M mel bins, F mel frames, H and W pixels, L samples, K values of a patch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, GenerationMixin, PreTrainedModel
+from transformers import AutoModel, GenerationMixin
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
@@ -21,10 +21,7 @@ from hocket._errors import AlignmentError
 from hocket.model.config import HocketConfig
 from hocket.model.expand import expand_media
 from hocket.model.loss import supervised_loss
-from hocket.parts.audio import audio_encoders
-from hocket.parts.connector import Connector, build_connector
-from hocket.parts.features import Features
-from hocket.parts.vision import vision_encoders
+from hocket.model.towers import HocketPreTrainedModel, HocketTowers
 
 MEDIA = (
     "pixel_values",
@@ -38,48 +35,15 @@ MEDIA = (
 )
 
 
-class HocketPreTrainedModel(PreTrainedModel):  # type: ignore[misc] # transformers ships no types
-    """What both classes of the composite share with transformers."""
-
-    config_class = HocketConfig
-    base_model_prefix = "model"
-    input_modalities = ("image", "video", "audio", "text")
-    supports_gradient_checkpointing = True
-    _skip_keys_device_placement = ["past_key_values"]
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
-
-
-class HocketModel(HocketPreTrainedModel):
+class HocketModel(HocketTowers):
     """Towers, connectors and language model without the output head.
 
     Parameter names are those of transformers' Llava: ``vision_tower``, ``multi_modal_projector``,
-    ``language_model``, and ``audio_tower``, ``audio_projector`` beside them.
+    ``language_model``, and ``video_*``, ``audio_*`` and ``image_arrange`` beside them.
     """
 
     def __init__(self, config: HocketConfig) -> None:
         super().__init__(config)
-        width = config.text_config.hidden_size
-        self.vision_tower: PreTrainedModel | None = None
-        self.multi_modal_projector: Connector | None = None
-        self.audio_tower: PreTrainedModel | None = None
-        self.audio_projector: Connector | None = None
-        if config.vision_config is not None:
-            vision = vision_encoders.get(config.vision_encoder["kind"])
-            self.vision_tower = vision.build(config.vision_config)
-            self.multi_modal_projector = build_connector(
-                config.vision_connector,
-                in_width=vision.width(config.vision_config),
-                out_width=width,
-            )
-        if config.audio_config is not None:
-            audio = audio_encoders.get(config.audio_encoder["kind"])
-            self.audio_tower = audio.build(config.audio_config)
-            self.audio_projector = build_connector(
-                config.audio_connector, in_width=audio.width(config.audio_config), out_width=width
-            )
         self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
 
@@ -90,37 +54,6 @@ class HocketModel(HocketPreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the language model's token table."""
         self.language_model.set_input_embeddings(value)
-
-    def vision_rows(
-        self, pixels: Tensor, spans: Tensor | None = None, times: Tensor | None = None
-    ) -> Tensor:
-        """Turn pictures or frames (U, 3, H, W) into (R, D) rows in span order."""
-        assert self.vision_tower is not None and self.multi_modal_projector is not None
-        options = self.config.vision_encoder
-        kind = vision_encoders.get(options["kind"])
-        x = kind.encode(
-            self.vision_tower,
-            pixels.to(self.vision_tower.dtype),
-            layer=options["layer"],
-            drop=options["drop"],
-        )
-        grid = kind.grid(self.config.vision_config)
-        return self.multi_modal_projector(Features(x, grid, spans=spans, times=times))
-
-    def audio_rows(
-        self, mels: Tensor, lengths: Tensor | None = None, spans: Tensor | None = None
-    ) -> Tensor:
-        """Turn log-mel chunks (U, M, F) into (R, D) rows in span order."""
-        assert self.audio_tower is not None and self.audio_projector is not None
-        options = self.config.audio_encoder
-        kind = audio_encoders.get(options["kind"])
-        x = kind.encode(
-            self.audio_tower,
-            mels.to(self.audio_tower.dtype),
-            layer=options["layer"],
-            drop=options["drop"],
-        )
-        return self.audio_projector(Features(x, (1, x.shape[1]), spans=spans, lengths=lengths))
 
     def forward(
         self,
@@ -149,9 +82,9 @@ class HocketModel(HocketPreTrainedModel):
             inputs_embeds = self.get_input_embeddings()(input_ids)
             rows: dict[int, Tensor] = {}
             if pixel_values is not None:
-                rows[self.config.image_token_id] = self.vision_rows(pixel_values, image_spans)
+                rows[self.config.image_token_id] = self.image_rows(pixel_values, image_spans)
             if pixel_values_videos is not None:
-                rows[self.config.video_token_id] = self.vision_rows(
+                rows[self.config.video_token_id] = self.video_rows(
                     pixel_values_videos, video_spans, frame_times
                 )
             if input_features is not None:
@@ -268,13 +201,7 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         )
         loss, logits = None, None
         if labels is not None:
-            loss = supervised_loss(
-                output.last_hidden_state, labels, self.lm_head, num_items_in_batch
-            )
-            if torch.is_grad_enabled() and not loss.requires_grad:
-                # Nothing that trains took part, as when only a connector does and no row has a
-                # picture. Other processes wait for gradients all the same: these are zero.
-                loss = loss + 0.0 * self._sum_of_trainable()
+            loss = self._loss(output.last_hidden_state, labels, num_items_in_batch)
         if labels is None or not loss_only:
             logits = self._logits(output.last_hidden_state, logits_to_keep)
         return CausalLMOutputWithPast(
@@ -285,10 +212,16 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
             attentions=output.attentions,
         )
 
-    def _sum_of_trainable(self) -> Tensor:
-        """Return the sum of all elements of parameters that train, ()."""
-        each = (value.float().sum() for value in self.parameters() if value.requires_grad)
-        return torch.stack([*each, torch.zeros((), device=self.device)]).sum()
+    def _loss(self, hidden: Tensor, labels: Tensor, targets: Tensor | int | None) -> Tensor:
+        """Return the mean loss, (), of hidden states (B, T, D) and labels (B, T)."""
+        loss = supervised_loss(hidden, labels, self.lm_head, targets)
+        if torch.is_grad_enabled() and not loss.requires_grad:
+            # Nothing that trains took part, as when only a connector does and no row has a
+            # picture. Other processes wait for gradients all the same: these are zero.
+            for value in self.parameters():
+                if value.requires_grad:
+                    loss = loss + 0.0 * value.float().sum()
+        return loss
 
     def _logits(self, hidden: Tensor, keep: int | Tensor) -> Tensor:
         """Return (B, T', V) of the last `keep` positions, or of the positions it names."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-Options = dict[str, int | float | str | bool | list[int] | list[float] | None]
+Options = dict[str, int | float | str | bool | list[int] | list[float] | list[str] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +31,25 @@ class TowerSpec:
     Attributes:
         model_type: the transformers model type of the encoder, such as ``siglip_vision_model``.
         config: options of that transformers configuration; the rest keep their defaults.
+        encoder: how the tower is read, such as ``s2``; None for the file of the model type's own
+            name, or ``hf``.
         layer: index of the hidden state used; -1 is the encoder's own last output.
         drop: leading tokens to drop: 1 for a class token.
+        scale: factor of the features.
         layout: how media become encoder inputs.
         connector: how encoder features become rows of the language model.
+        arrange: how the rows of several tiles become one picture; None joins them in order.
     """
 
     model_type: str
     layout: PartSpec
     connector: PartSpec
     config: Options = field(default_factory=dict)
+    encoder: PartSpec | None = None
     layer: int = -1
     drop: int = 0
+    scale: float = 1.0
+    arrange: PartSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +82,17 @@ class TokenizerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoSpec:
-    """How a video becomes frames for the vision tower.
+    """How a video becomes frames for a tower.
 
     Attributes:
         sampler: name of the frame sampler: ``uniform``, ``at_fps`` or ``history``.
         options: options of the sampler, such as ``{"frames": 8}``.
+        tower: an encoder of its own for videos; None shares the vision tower.
     """
 
     sampler: str = "uniform"
     options: Options = field(default_factory=lambda: {"frames": 8})
+    tower: TowerSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

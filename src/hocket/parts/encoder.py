@@ -1,15 +1,22 @@
 """What every encoder kind can do, whichever transformers class it wraps.
 
-An encoder is a transformers model; a kind only says how to build it and how to read its features.
-Letters: U units, P positions of one unit, C width.
+An encoder is a transformers model; a kind only says how to build it, what it takes and how to read
+its features. `options` is the checkpoint's ``vision_encoder`` or ``audio_encoder``: ``kind``,
+``layer`` (the hidden state used; -1 is the tower's own last output), ``drop`` (leading positions
+that show no patch), ``scale`` (which the model applies) and the kind's own options.
+
+Letters: U units, P positions of one unit, C width, S spans.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
+
+Options = Mapping[str, Any]
 
 
 class EncoderKind(Protocol):
@@ -23,16 +30,27 @@ class EncoderKind(Protocol):
         ...
 
     @staticmethod
-    def width(config: PreTrainedConfig) -> int:
+    def width(config: PreTrainedConfig, options: Options) -> int:
         """Return C."""
         ...
 
     @staticmethod
-    def grid(config: PreTrainedConfig) -> tuple[int, int]:
+    def grid(config: PreTrainedConfig, options: Options) -> tuple[int, int]:
         """Return the P positions of a unit as (height, width), without class tokens."""
         ...
 
     @staticmethod
-    def encode(tower: PreTrainedModel, inputs: Tensor, *, layer: int, drop: int) -> Tensor:
-        """Return (U, P, C) of the hidden state `layer`, without its first `drop` positions."""
+    def inputs(config: PreTrainedConfig, options: Options) -> dict[str, Any]:
+        """Return the layout options that the tower decides, such as ``size`` and ``patch``.
+
+        Raises:
+            ConfigError: the configuration is not that of such an encoder.
+        """
+        ...
+
+    @staticmethod
+    def encode(
+        tower: PreTrainedModel, inputs: Tensor, options: Options, spans: Tensor | None
+    ) -> Tensor:
+        """Return (U, P, C) of encoder inputs (U, ...) whose spans are int64 (S, 7) or unknown."""
         ...

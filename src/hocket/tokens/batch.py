@@ -27,14 +27,14 @@ class Batch(TypedDict):
     labels: NotRequired[Tensor]  # int64 (B, T)
     attention_mask: NotRequired[Tensor]  # int64 (B, T), padded batches only
     position_ids: NotRequired[Tensor]  # int64 (B, T), packed batches only
-    pixel_values: NotRequired[Tensor]  # float32 (U, 3, H, W)
-    image_spans: NotRequired[Tensor]  # int64 (S, 5): units, rows, t, h, w
+    pixel_values: NotRequired[Tensor]  # float32 (U, 3, H, W), or (U, P, K) of native patches
+    image_spans: NotRequired[Tensor]  # int64 (S, 7): units, rows, t, h, w, tile rows, columns
     pixel_values_videos: NotRequired[Tensor]  # float32 (U, 3, H, W)
-    video_spans: NotRequired[Tensor]  # int64 (S, 5)
+    video_spans: NotRequired[Tensor]  # int64 (S, 7)
     frame_times: NotRequired[Tensor]  # float32 (U,) seconds
     input_features: NotRequired[Tensor]  # float32 (U, M, F)
     feature_lengths: NotRequired[Tensor]  # int64 (U,) encoder frames
-    audio_spans: NotRequired[Tensor]  # int64 (S, 5)
+    audio_spans: NotRequired[Tensor]  # int64 (S, 7)
 
 
 def pad_batch(examples: Sequence[Example], *, pad_id: int, side: Literal["left", "right"]) -> Batch:
@@ -98,10 +98,10 @@ def _add_media(batch: Batch, examples: Sequence[Example]) -> None:
 
 
 def _span_table(examples: Sequence[Example], modality: Modality) -> Tensor:
-    """Return int64 (S, 5): units, rows, t, h, w of each span of the modality."""
+    """Return int64 (S, 7): units, rows, t, h, w, tile rows and columns of each span."""
     return torch.tensor(
         [
-            [span.units, span.rows, *span.grid]
+            [span.units, span.rows, *span.grid, *span.tiles]
             for example in examples
             for span in example.spans(modality)
         ]

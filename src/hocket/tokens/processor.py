@@ -55,6 +55,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         image_layout: options of the layout of pictures and frames, or None without vision.
         audio_layout: options of the layout of sounds, or None without audio.
         video_sampling: options of the frame sampler, or None without video.
+        video_layout: options of the layout of frames; None shares that of pictures.
         chat_template: Jinja source of the chat template.
     """
 
@@ -64,13 +65,16 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         image_layout: Options | None = None,
         audio_layout: Options | None = None,
         video_sampling: Options | None = None,
+        video_layout: Options | None = None,
         chat_template: str | None = None,
     ) -> None:
         super().__init__(tokenizer, chat_template=chat_template or tokenizer.chat_template)
         self.image_layout = image_layout
         self.audio_layout = audio_layout
         self.video_sampling = video_sampling
+        self.video_layout = video_layout
         self.images: ImageLayout | None = layout_from(image_layout) if image_layout else None  # type: ignore[assignment] # the kind decides which protocol holds
+        self.films: ImageLayout | None = layout_from(video_layout) if video_layout else self.images  # type: ignore[assignment] # as above
         self.sounds: AudioLayout | None = layout_from(audio_layout) if audio_layout else None  # type: ignore[assignment] # as above
         self.sampler: FrameSampler | None = sampler_from(video_sampling) if video_sampling else None
         self.placeholder_ids = {
@@ -90,7 +94,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``processor_config.json`` holds: the layouts, nothing derived."""
-        keep = ("image_layout", "audio_layout", "video_sampling")
+        keep = ("image_layout", "audio_layout", "video_sampling", "video_layout")
         return {"processor_class": type(self).__name__} | {
             name: self.__dict__[name] for name in keep
         }
@@ -118,7 +122,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             ConfigError: the model has no encoder for a medium.
         """
         tokens = self.text.encode(conversation, for_answer=for_answer)
-        plans = [self._plan(medium, conversation.source) for medium in conversation.media()]
+        plans = self._plans(list(conversation.media()), conversation.source)
         return self._expand(tokens, plans, conversation)
 
     def encode(
@@ -204,7 +208,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             ]
             source = f"text {number}"
             stub = Conversation(id=str(number), messages=(), source=source)
-            plans = [self._plan(medium, source) for medium in media]
+            plans = self._plans(media, source)
             outline = self._expand(Tokens(ids, [False] * len(ids)), plans, stub)
             examples.append(self._decode_all(media, outline))
         if left := {kind.value: len(queue) for kind, queue in queues.items() if queue}:
@@ -241,25 +245,19 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             )
         return int(index)
 
-    def _plan(self, medium: Medium, source: str) -> Plan:
+    def _plans(self, media: Sequence[Medium], source: str) -> list[Plan]:
+        pictures = sum(isinstance(medium, Image) for medium in media)
+        return [self._plan(medium, pictures, source) for medium in media]
+
+    def _plan(self, medium: Medium, pictures: int, source: str) -> Plan:
         if isinstance(medium, Audio):
             layout = self._need_sounds(source)
             return layout.plan(medium.frames(layout.rate))
-        images = self._need_images(source)
         if isinstance(medium, Image):
-            return images.plan(*medium.size())
-        if self.sampler is None:
-            raise ConfigError(f"{source}: has a video, but the model takes none. Set model.video.")
-        count = medium.pick_count(self.sampler)
+            return self._need_images(source).plan(*medium.size(), media=pictures)
+        films, sampler = self._need_films(source)
         info = medium.probe()
-        frame = images.plan(info.height, info.width)
-        time, height, width = frame.grid
-        return Plan(
-            units=count * frame.units,
-            patches=frame.patches,
-            rows=count * frame.rows,
-            grid=(count * time, height, width),
-        )
+        return films.plan(info.height, info.width, frames=medium.pick_count(sampler))
 
     def _expand(
         self,
@@ -287,9 +285,20 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             ]
             if number < len(plans):
                 plan, kind = plans[number], self._modality_of[tokens.ids[at]]
-                spans.append(Span(kind, len(ids), plan.rows, plan.units, plan.grid))
-                ids += [tokens.ids[at]] * plan.rows
-                labels += [IGNORED] * plan.rows
+                written = self._placeholders(kind, tokens.ids[at], plan)
+                spans.append(
+                    Span(
+                        modality=kind,
+                        start=len(ids),
+                        rows=plan.rows,
+                        units=plan.units,
+                        grid=plan.grid,
+                        tiles=plan.tiles,
+                        text_tokens=len(written) - plan.rows,
+                    )
+                )
+                ids += written
+                labels += [IGNORED] * len(written)
         return Outline(
             id=conversation.id,
             source=conversation.source,
@@ -300,26 +309,37 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             cost=cost_of(labels, spans, plans),
         )
 
+    def _placeholders(self, kind: Modality, token: int, plan: Plan) -> list[int]:
+        """Return a medium's placeholder tokens, with the layout's own text behind each piece."""
+        layout = {Modality.IMAGE: self.images, Modality.VIDEO: self.films}.get(kind)
+        behind = [
+            one
+            for text in (layout.after if layout else ())
+            for one in self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ]
+        written: list[int] = []
+        for rows in plan.pieces or (plan.rows,):
+            written += [token] * rows + behind
+        return written
+
     def _image_units(
         self, image: Image, plan: Plan, transform: MediaTransform | None, index: int, at: Outline
     ) -> np.ndarray:
         pixels = image.load()
         if transform:
             pixels = transform(Modality.IMAGE, pixels, index=index, limit=None)
-        return _checked(self._need_images(at.source).units(pixels), plan, at, image)
+        return _checked(self._need_images(at.source).units(pixels[None], plan), plan, at, image)
 
     def _video_units(
         self, video: Video, plan: Plan, transform: MediaTransform | None, index: int, at: Outline
     ) -> tuple[np.ndarray, np.ndarray]:
-        assert self.sampler is not None
-        frames, seconds = video.load(self.sampler)
+        films, sampler = self._need_films(at.source)
+        frames, seconds = video.load(sampler)
         if transform:
             frames = transform(Modality.VIDEO, frames, index=index, limit=None)
-        layout = self._need_images(at.source)
-        per_frame = [layout.units(frame) for frame in frames]
-        units = _checked(np.concatenate(per_frame), plan, at, video)
-        times = np.repeat(seconds, [len(one) for one in per_frame]).astype(np.float32)
-        return units, times
+        units = _checked(films.units(frames, plan), plan, at, video)
+        frame_of_unit = np.arange(len(units)) * len(frames) // len(units)
+        return units, np.asarray(seconds)[frame_of_unit].astype(np.float32)
 
     def _sound_units(
         self, sound: Audio, plan: Plan, transform: MediaTransform | None, index: int, at: Outline
@@ -340,6 +360,11 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         if self.images is None:
             raise ConfigError(f"{source}: has a picture, but the model has no vision tower.")
         return self.images
+
+    def _need_films(self, source: str) -> tuple[ImageLayout, FrameSampler]:
+        if self.films is None or self.sampler is None:
+            raise ConfigError(f"{source}: has a video, but the model takes none. Set model.video.")
+        return self.films, self.sampler
 
     def _need_sounds(self, source: str) -> AudioLayout:
         if self.sounds is None:

@@ -7,7 +7,7 @@ before anything is decoded; a `Span` is a plan at its place in the token sequenc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -28,7 +28,9 @@ class Plan:
         patches: encoder output grid of one unit, (height, width); (1, frames) for sound.
         valid: for sound, encoder frames that are not padding, one count per unit.
         rows: rows in the token sequence, over all units.
-        grid: the same rows as (time, height, width).
+        grid: what the rows show, as (time, height, width); learned rows are not counted.
+        tiles: for pictures cut into tiles, their (rows, columns); an overview is not counted.
+        pieces: rows of each stretch that the layout's `after` text follows; None for one stretch.
     """
 
     units: int
@@ -36,6 +38,29 @@ class Plan:
     rows: int
     grid: tuple[int, int, int]
     valid: tuple[int, ...] | None = None
+    tiles: tuple[int, int] = (1, 1)
+    pieces: tuple[int, ...] | None = None
+
+    def repeat(self, frames: int, *, pool: int = 1) -> Plan:
+        """Return the plan of a video of such frames, of which every `pool` share their rows."""
+        _, height, width = self.grid
+        steps = -(-frames // pool)
+        return replace(
+            self,
+            units=frames * self.units,
+            rows=steps * self.rows,
+            grid=(steps, height, width),
+            pieces=(self.pieces or (self.rows,)) * steps,
+        )
+
+    def with_learned(self, count: int) -> Plan:
+        """Return the plan with so many learned rows, which belong to the last piece."""
+        if count == 0:
+            return self
+        pieces = self.pieces
+        if pieces is not None:
+            pieces = (*pieces[:-1], pieces[-1] + count)
+        return replace(self, rows=self.rows + count, pieces=pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +72,9 @@ class Span:
         start: index of the first placeholder token.
         rows: number of placeholder tokens, equal to the rows the model must produce.
         units: encoder inputs of this medium.
-        grid: the rows as (time, height, width).
+        grid: what the rows show, as (time, height, width).
+        tiles: (rows, columns) of the tiles.
+        text_tokens: tokens of text between and behind the rows.
     """
 
     modality: Modality
@@ -55,8 +82,10 @@ class Span:
     rows: int
     units: int
     grid: tuple[int, int, int]
+    tiles: tuple[int, int] = (1, 1)
+    text_tokens: int = 0
 
     @property
     def stop(self) -> int:
-        """Index after the last placeholder token."""
-        return self.start + self.rows
+        """Index after the last token of the medium."""
+        return self.start + self.rows + self.text_tokens

@@ -28,11 +28,11 @@ def test_it_is_the_encoder_of_a_whisper_model() -> None:
     mels = torch.randn(2, 80, 50)
     with torch.inference_mode():
         expected = whole.encoder(mels, output_hidden_states=True)
-        own = Whisper.encode(half, mels, layer=-1, drop=0)
-        middle = Whisper.encode(half, mels, layer=1, drop=0)
+        own = Whisper.encode(half, mels, {"layer": -1, "drop": 0}, None)
+        middle = Whisper.encode(half, mels, {"layer": 1, "drop": 0}, None)
     assert torch.equal(own, expected.last_hidden_state)
     assert torch.equal(middle, expected.hidden_states[1])
-    assert own.shape == (2, Whisper.grid(config)[1], Whisper.width(config))
+    assert own.shape == (2, Whisper.grid(config, {})[1], Whisper.width(config, {}))
 
 
 def test_positions_are_fixed_and_not_random() -> None:

@@ -31,7 +31,7 @@ def test_features_are_the_chosen_hidden_state_without_the_class_token(
             (-2, output.hidden_states[-2]),
             (0, output.hidden_states[0]),
         ):
-            x = HfVision.encode(tower, pixels, layer=layer, drop=drop)
+            x = HfVision.encode(tower, pixels, {"layer": layer, "drop": drop}, None)
             assert torch.equal(x, expected[:, drop:])
-            assert x.shape == (2, 16, HfVision.width(config))
-    assert HfVision.grid(config) == (4, 4)
+            assert x.shape == (2, 16, HfVision.width(config, {}))
+    assert HfVision.grid(config, {}) == (4, 4)

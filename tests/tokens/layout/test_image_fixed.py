@@ -31,6 +31,10 @@ def pixels(height: int, width: int) -> np.ndarray:
     return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+def cut(layout: ImageFixed, array: np.ndarray) -> np.ndarray:
+    return layout.units(array[None], layout.plan(*array.shape[:2]))
+
+
 def twin(processor: CLIPImageProcessorPil, array: np.ndarray) -> np.ndarray:
     return np.asarray(processor(Pil.fromarray(array), return_tensors="np")["pixel_values"])
 
@@ -39,7 +43,7 @@ def twin(processor: CLIPImageProcessorPil, array: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("size", [32, 224])
 def test_crop_is_clips_preprocessing(height: int, width: int, size: int) -> None:
     array = pixels(height, width)
-    own = ImageFixed(size=size, fit=Fit.CROP, mean=MEAN, std=STD).units(array)
+    own = cut(ImageFixed(size=size, fit=Fit.CROP, mean=MEAN, std=STD), array)
     clip = CLIPImageProcessorPil(
         size={"shortest_edge": size}, crop_size={"height": size, "width": size}
     )
@@ -51,7 +55,7 @@ def test_crop_is_clips_preprocessing(height: int, width: int, size: int) -> None
 @pytest.mark.parametrize("size", [32, 224])
 def test_squash_is_siglips_preprocessing(height: int, width: int, size: int) -> None:
     array = pixels(height, width)
-    own = ImageFixed(size=size).units(array)
+    own = cut(ImageFixed(size=size), array)
     siglip = SiglipImageProcessorPil(
         size={"height": size, "width": size}, resample=Pil.Resampling.BICUBIC
     )
@@ -61,7 +65,7 @@ def test_squash_is_siglips_preprocessing(height: int, width: int, size: int) -> 
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_pad_is_llavas_preprocessing(height: int, width: int) -> None:
     array = pixels(height, width)
-    own = ImageFixed(fit=Fit.PAD, mean=MEAN, std=STD).units(array)
+    own = cut(ImageFixed(fit=Fit.PAD, mean=MEAN, std=STD), array)
     square = expand2square(Pil.fromarray(array), tuple(int(x * 255) for x in MEAN))
     np.testing.assert_allclose(
         own, twin(CLIPImageProcessorPil(), np.asarray(square)), rtol=0, atol=1e-6
@@ -73,7 +77,7 @@ def test_every_filter_is_pils(resample: Filter) -> None:
     array = pixels(37, 53)
     own = ImageFixed(size=16, patch=4, resample=resample, mean=(0, 0, 0), std=(1, 1, 1))
     pil = Pil.fromarray(array).resize((16, 16), Pil.Resampling[resample.name])
-    np.testing.assert_allclose(own.units(array)[0].transpose(1, 2, 0), np.asarray(pil) / 255)
+    np.testing.assert_allclose(cut(own, array)[0].transpose(1, 2, 0), np.asarray(pil) / 255)
 
 
 def test_the_plan_does_not_depend_on_the_picture() -> None:

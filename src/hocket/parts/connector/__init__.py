@@ -6,15 +6,13 @@ processor writes that many placeholder tokens before the model runs.
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from hocket._errors import ConfigError, did_you_mean
+from hocket._options import read_options
 from hocket._registry import Registry
 from hocket.parts.features import Features
 from hocket.tokens.span import Plan
@@ -28,6 +26,7 @@ class Connector(nn.Module, ABC):
     """
 
     Config: ClassVar[type[Any]]
+    frame_pool = 1  # video frames that share their rows
 
     @abstractmethod
     def rows(self, plan: Plan) -> int:
@@ -48,21 +47,6 @@ def build_connector(options: Mapping[str, Any], *, in_width: int, out_width: int
         UnknownNameError: no connector has that kind.
         ConfigError: an option is unknown, has the wrong type or does not fit the widths.
     """
-    chosen = dict(options)
-    kind = str(chosen.pop("kind", ""))
-    cls = connectors.get(kind)
-    names = [field.name for field in dataclasses.fields(cls.Config)]
-    for key in chosen:
-        if key not in names:
-            hint = did_you_mean(key, names)
-            known = ", ".join(names) or "none"
-            raise ConfigError(f"connector {kind!r} has no option {key!r}.{hint} Known: {known}.")
-    try:
-        config = TypeAdapter(cls.Config).validate_python(chosen)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"connector {kind!r}, option {key!r}: {first['msg']}, found {first['input']!r}."
-        ) from error
+    cls = connectors.get(str(options.get("kind", "")))
+    config = read_options("connector", cls.Config, options)
     return cls(config, in_width=in_width, out_width=out_width)

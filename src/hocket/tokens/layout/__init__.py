@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
-from hocket._errors import ConfigError, did_you_mean
+from hocket._options import read_options
 from hocket._registry import Registry
 from hocket.tokens.span import Plan
 
-OptionValue = int | float | str | bool | list[int] | list[float] | None
+OptionValue = int | float | str | bool | list[int] | list[float] | list[str] | None
 
 
 class Layout(Protocol):
@@ -27,14 +26,27 @@ class Layout(Protocol):
 
 
 class ImageLayout(Layout, Protocol):
-    """Cuts a picture or a video frame into encoder units of one size."""
+    """Cuts a picture or the frames of a video into encoder units of one shape.
 
-    def plan(self, height: int, width: int) -> Plan:
-        """Return units, patches and rows of a picture of that size."""
+    `after` holds texts that are tokenised one by one and written behind the rows of each piece of
+    a plan, as VILA 2 writes a line end behind every tile.
+    """
+
+    after: tuple[str, ...]
+
+    def plan(self, height: int, width: int, *, frames: int | None = None, media: int = 1) -> Plan:
+        """Return units, patches and rows.
+
+        Args:
+            height: height in pixels.
+            width: width in pixels.
+            frames: frames of a video; None for a picture.
+            media: pictures in the sample, where they share a budget of pixels.
+        """
         ...
 
-    def units(self, pixels: np.ndarray) -> np.ndarray:
-        """Turn uint8 (H, W, 3) into float32 (U, 3, S, S)."""
+    def units(self, frames: np.ndarray, plan: Plan) -> np.ndarray:
+        """Turn uint8 (N, H, W, 3), one picture or the frames of a video, into float32 (U, ...)."""
         ...
 
 
@@ -79,21 +91,4 @@ def layout_from(options: Mapping[str, OptionValue]) -> Layout:
         UnknownNameError: no layout has that kind.
         ConfigError: an option is unknown or has the wrong type.
     """
-    known = dict(options)
-    kind = str(known.pop("kind", ""))
-    cls = layouts.get(kind)
-    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type] # as above
-    for key in known:
-        if key not in names:
-            hint = did_you_mean(key, names)
-            raise ConfigError(
-                f"layout {kind!r} has no option {key!r}.{hint} Known: {', '.join(names)}."
-            )
-    try:
-        return TypeAdapter(cls).validate_python(known)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"layout {kind!r}, option {key!r}: {first['msg']}, found {first['input']!r}."
-        ) from error
+    return read_options("layout", layouts.get(str(options.get("kind", ""))), options)

@@ -43,6 +43,9 @@ class ImageFixed:
         size: side of the square in pixels.
         patch: side of an encoder patch in pixels.
         rows_per_unit: language-model rows of one picture, filled in from the connector.
+        extra_rows: learned rows beside them for each medium, filled in from the connector.
+        frame_pool: video frames that share their rows, filled in from the connector.
+        after: texts behind the rows of each picture or frame, tokenised one by one.
         fit: how a picture that is not square becomes square.
         resample: filter of the resize.
         mean: per-channel mean, subtracted after scaling to 0..1.
@@ -52,6 +55,9 @@ class ImageFixed:
     size: int = 224
     patch: int = 14
     rows_per_unit: int = 0
+    extra_rows: int = 0
+    frame_pool: int = 1
+    after: tuple[str, ...] = ()
     fit: Fit = Fit.SQUASH
     resample: Filter = Filter.BICUBIC
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -73,20 +79,26 @@ class ImageFixed:
                 f"layout 'image_fixed': std is {list(self.std)}, expected numbers above 0."
             )
 
-    def plan(self, height: int, width: int) -> Plan:
-        """Return one unit, whatever the size of the picture."""
+    def plan(self, height: int, width: int, *, frames: int | None = None, media: int = 1) -> Plan:
+        """Return one unit per picture or frame, whatever its size."""
         side = self.size // self.patch
         rows = self.rows_per_unit or side * side
-        return Plan(units=1, patches=(side, side), rows=rows, grid=_grid(rows))
+        one = Plan(units=1, patches=(side, side), rows=rows, grid=_grid(rows))
+        plan = one if frames is None else one.repeat(frames, pool=self.frame_pool)
+        return plan.with_learned(self.extra_rows)
 
-    def units(self, pixels: np.ndarray) -> np.ndarray:
-        """Turn uint8 (H, W, 3) into float32 (1, 3, size, size)."""
+    def units(self, frames: np.ndarray, plan: Plan) -> np.ndarray:
+        """Turn uint8 (N, H, W, 3) into float32 (N, 3, size, size)."""
+        return np.stack([self._unit(pixels) for pixels in frames])
+
+    def _unit(self, pixels: np.ndarray) -> np.ndarray:
+        """Turn uint8 (H, W, 3) into float32 (3, size, size)."""
         square = self._square(pixels)
         # Rescaled in float64 and rounded once, as transformers' own processors do.
         scaled = (square.astype(np.float64) * (1 / 255)).astype(np.float32)
         mean = np.asarray(self.mean, dtype=np.float32)
         std = np.asarray(self.std, dtype=np.float32)
-        return np.ascontiguousarray(((scaled - mean) / std).transpose(2, 0, 1)[None])
+        return np.ascontiguousarray(((scaled - mean) / std).transpose(2, 0, 1))
 
     def _square(self, pixels: np.ndarray) -> np.ndarray:
         """Return uint8 (size, size, 3)."""

@@ -1,0 +1,137 @@
+"""The towers and connectors of a composite: encoder inputs in, rows of the language model out.
+
+Parameter names are those of transformers' Llava: ``vision_tower``, ``multi_modal_projector``, and
+``video_*``, ``audio_*`` and ``image_arrange`` beside them.
+
+Letters: U encoder units, P positions of a unit, K values of a patch, S spans, R rows over all
+spans, D language width, M mel bins, F mel frames, L samples, H and W pixels.
+"""
+
+from __future__ import annotations
+
+from einops import rearrange
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from hocket.model.config import HocketConfig
+from hocket.parts.arrange import Arrange, build_arrange
+from hocket.parts.audio import audio_encoders
+from hocket.parts.connector import Connector, build_connector
+from hocket.parts.encoder import EncoderKind, Options
+from hocket.parts.features import Features
+from hocket.parts.vision import vision_encoders
+from hocket.tokens.span import Modality
+
+
+class HocketPreTrainedModel(PreTrainedModel):  # type: ignore[misc] # transformers ships no types
+    """What both classes of the composite share with transformers."""
+
+    config_class = HocketConfig
+    base_model_prefix = "model"
+    input_modalities = ("image", "video", "audio", "text")
+    supports_gradient_checkpointing = True
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+
+class HocketTowers(HocketPreTrainedModel):
+    """Everything of the composite that is not the language model."""
+
+    def __init__(self, config: HocketConfig) -> None:
+        super().__init__(config)
+        width = config.text_config.hidden_size
+        self.vision_tower: PreTrainedModel | None = None
+        self.multi_modal_projector: Connector | None = None
+        self.image_arrange: Arrange | None = None
+        self.video_tower: PreTrainedModel | None = None
+        self.video_projector: Connector | None = None
+        self.audio_tower: PreTrainedModel | None = None
+        self.audio_projector: Connector | None = None
+        if config.vision_config is not None:
+            kind = vision_encoders.get(config.vision_encoder["kind"])
+            self.vision_tower = kind.build(config.vision_config)
+            self.multi_modal_projector = build_connector(
+                config.vision_connector,
+                in_width=kind.width(config.vision_config, config.vision_encoder),
+                out_width=width,
+            )
+        if config.vision_arrange is not None:
+            self.image_arrange = build_arrange(config.vision_arrange, width=width)
+        if config.video_config is not None:
+            kind = vision_encoders.get(config.video_encoder["kind"])
+            self.video_tower = kind.build(config.video_config)
+            self.video_projector = build_connector(
+                config.video_connector,
+                in_width=kind.width(config.video_config, config.video_encoder),
+                out_width=width,
+            )
+        if config.audio_config is not None:
+            kind = audio_encoders.get(config.audio_encoder["kind"])
+            self.audio_tower = kind.build(config.audio_config)
+            self.audio_projector = build_connector(
+                config.audio_connector,
+                in_width=kind.width(config.audio_config, config.audio_encoder),
+                out_width=width,
+            )
+
+    def image_rows(self, pixels: Tensor, spans: Tensor | None = None) -> Tensor:
+        """Turn pictures (U, 3, H, W) or native patches (U, P, K) into (R, D), in span order."""
+        return self._shared_rows(pixels, spans, None, Modality.IMAGE)
+
+    def video_rows(
+        self, pixels: Tensor, spans: Tensor | None = None, times: Tensor | None = None
+    ) -> Tensor:
+        """Turn frames (U, 3, H, W) or native patches (U, P, K) into (R, D), in span order."""
+        if self.video_tower is None or self.video_projector is None:
+            return self._shared_rows(pixels, spans, times, Modality.VIDEO)
+        options, config = self.config.video_encoder, self.config.video_config
+        kind = vision_encoders.get(options["kind"])
+        x = _encode(kind, self.video_tower, pixels, options, spans)
+        grid = kind.grid(config, options)
+        return self.video_projector(
+            Features(x, grid, spans=spans, times=times, modality=Modality.VIDEO)
+        )
+
+    def _shared_rows(
+        self, pixels: Tensor, spans: Tensor | None, times: Tensor | None, modality: Modality
+    ) -> Tensor:
+        """Run the tower that pictures and, without one of their own, videos go through."""
+        assert self.vision_tower is not None and self.multi_modal_projector is not None
+        options, config = self.config.vision_encoder, self.config.vision_config
+        kind = vision_encoders.get(options["kind"])
+        x = _encode(kind, self.vision_tower, pixels, options, spans)
+        grid = kind.grid(config, options)
+        features = Features(x, grid, spans=spans, times=times, modality=modality)
+        if self.image_arrange is None:
+            return self.multi_modal_projector(features)
+        features = self.image_arrange.gather(features)
+        rows = self.multi_modal_projector(features)
+        tiles = rearrange(rows, "(u k) d -> u k d", u=len(features.x))
+        return self.image_arrange(tiles, features)
+
+    def audio_rows(
+        self, sounds: Tensor, lengths: Tensor | None = None, spans: Tensor | None = None
+    ) -> Tensor:
+        """Turn chunks of sound (U, M, F) or (U, L) into (R, D) rows in span order."""
+        assert self.audio_tower is not None and self.audio_projector is not None
+        options = self.config.audio_encoder
+        kind = audio_encoders.get(options["kind"])
+        x = _encode(kind, self.audio_tower, sounds, options, spans)
+        return self.audio_projector(
+            Features(x, (1, x.shape[1]), spans=spans, lengths=lengths, modality=Modality.AUDIO)
+        )
+
+
+def _encode(
+    kind: type[EncoderKind],
+    tower: PreTrainedModel,
+    inputs: Tensor,
+    options: Options,
+    spans: Tensor | None,
+) -> Tensor:
+    """Return scaled features (U, P, C)."""
+    x = kind.encode(tower, inputs.to(tower.dtype), options, spans)
+    return x if options["scale"] == 1.0 else x * options["scale"]
