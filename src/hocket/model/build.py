@@ -144,7 +144,8 @@ def _config(key: str, model_type: str, options: dict[str, Any]) -> PreTrainedCon
     if model_type not in CONFIG_MAPPING:
         hint = did_you_mean(model_type, CONFIG_MAPPING.keys())
         raise ConfigError(f"{key}.model_type: transformers has no {model_type!r}.{hint}")
-    known = set(CONFIG_MAPPING[model_type]().to_dict())
+    cls = CONFIG_MAPPING[model_type]
+    known = {*cls().to_dict(), *cls.attribute_map}
     for name in options:
         if name not in known:
             hint = did_you_mean(name, known)

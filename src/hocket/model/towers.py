@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from einops import rearrange
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
+from hocket._registry import Registry
 from hocket.model.config import HocketConfig
 from hocket.parts.arrange import Arrange, build_arrange
 from hocket.parts.audio import audio_encoders
@@ -51,30 +52,30 @@ class HocketTowers(HocketPreTrainedModel):
         self.audio_tower: PreTrainedModel | None = None
         self.audio_projector: Connector | None = None
         if config.vision_config is not None:
-            kind = vision_encoders.get(config.vision_encoder["kind"])
-            self.vision_tower = kind.build(config.vision_config)
-            self.multi_modal_projector = build_connector(
+            self.vision_tower, self.multi_modal_projector = _build(
+                vision_encoders,
+                config.vision_config,
+                config.vision_encoder,
                 config.vision_connector,
-                in_width=kind.width(config.vision_config, config.vision_encoder),
-                out_width=width,
+                width,
             )
         if config.vision_arrange is not None:
             self.image_arrange = build_arrange(config.vision_arrange, width=width)
         if config.video_config is not None:
-            kind = vision_encoders.get(config.video_encoder["kind"])
-            self.video_tower = kind.build(config.video_config)
-            self.video_projector = build_connector(
+            self.video_tower, self.video_projector = _build(
+                vision_encoders,
+                config.video_config,
+                config.video_encoder,
                 config.video_connector,
-                in_width=kind.width(config.video_config, config.video_encoder),
-                out_width=width,
+                width,
             )
         if config.audio_config is not None:
-            kind = audio_encoders.get(config.audio_encoder["kind"])
-            self.audio_tower = kind.build(config.audio_config)
-            self.audio_projector = build_connector(
+            self.audio_tower, self.audio_projector = _build(
+                audio_encoders,
+                config.audio_config,
+                config.audio_encoder,
                 config.audio_connector,
-                in_width=kind.width(config.audio_config, config.audio_encoder),
-                out_width=width,
+                width,
             )
 
     def image_rows(self, pixels: Tensor, spans: Tensor | None = None) -> Tensor:
@@ -123,6 +124,19 @@ class HocketTowers(HocketPreTrainedModel):
         return self.audio_projector(
             Features(x, (1, x.shape[1]), spans=spans, lengths=lengths, modality=Modality.AUDIO)
         )
+
+
+def _build(
+    kinds: Registry[type[EncoderKind]],
+    config: PreTrainedConfig,
+    encoder: Options,
+    connector: Options,
+    width: int,
+) -> tuple[PreTrainedModel, Connector]:
+    """Return a tower and the connector from its features to rows of that width."""
+    kind = kinds.get(encoder["kind"])
+    in_width = kind.width(config, encoder)
+    return kind.build(config), build_connector(connector, in_width=in_width, out_width=width)
 
 
 def _encode(
