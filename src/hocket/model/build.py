@@ -27,13 +27,21 @@ from hocket.chat.template import read_template
 from hocket.model.config import HocketConfig
 from hocket.model.init import draw_fan_in
 from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.model.pretrained import (
+    is_local,
+    load_language,
+    load_tower,
+    read_config,
+    read_preprocessing,
+    stretch_context,
+)
 from hocket.model.spec import LanguageSpec, ModelSpec, PartSpec, TokenizerSpec, TowerSpec
 from hocket.parts.arrange import build_arrange
 from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import Connector, build_connector
 from hocket.parts.encoder import EncoderKind
 from hocket.parts.vision import vision_encoders
-from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from, options_of
+from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from, layouts, options_of
 from hocket.tokens.processor import HocketProcessor
 from hocket.tokens.span import Modality, Plan
 from hocket.tokens.tokenizer import build_tokenizer, ensure_control_tokens
@@ -50,7 +58,7 @@ class Built(NamedTuple):
 
 
 def build(spec: ModelSpec, texts: Iterable[str] = ()) -> Built:
-    """Compose a model from its parts with random weights.
+    """Compose a model from its parts: pretrained where they name a path, random elsewhere.
 
     Args:
         spec: the composition.
@@ -59,11 +67,12 @@ def build(spec: ModelSpec, texts: Iterable[str] = ()) -> Built:
     Raises:
         ConfigError: an option is unknown or does not fit.
         AlignmentError: a layout and a connector disagree about the rows of a medium.
+        CheckpointError: the weights of a part cannot be opened or do not fit.
     """
     if spec.init not in INITS:
         hint = did_you_mean(spec.init, INITS)
         raise ConfigError(f"model.init is {spec.init!r}.{hint} Known: {', '.join(INITS)}.")
-    tokenizer = _tokenizer(spec.tokenizer, texts)
+    tokenizer = _tokenizer(spec.tokenizer, spec.language.path, texts)
     template = read_template(spec.tokenizer.template)
     text = _language(spec.language, tokenizer)
     vision = _vision(spec.vision, text.hidden_size) if spec.vision else {}
@@ -97,11 +106,32 @@ def build(spec: ModelSpec, texts: Iterable[str] = ()) -> Built:
         model = HocketForConditionalGeneration(config)
     if spec.init == "fan_in":
         draw_fan_in(model, seed=spec.seed)
+    _adopt(model, spec)
     return Built(model, processor)
 
 
+def _adopt(model: HocketForConditionalGeneration, spec: ModelSpec) -> None:
+    """Exchange the parts that name a path for pretrained ones."""
+    film = spec.video.tower if spec.video else None
+    for key, name, tower in (
+        ("model.vision", "vision_tower", spec.vision),
+        ("model.video.tower", "video_tower", film),
+        ("model.audio", "audio_tower", spec.audio),
+    ):
+        if tower and tower.path:
+            loaded = load_tower(key, model.model.get_submodule(name), tower.path)
+            model.model.set_submodule(name, loaded)
+    if spec.language.path:
+        model.model.language_model = load_language(
+            "model.language", spec.language.path, model.config.text_config, head=model.lm_head
+        )
+        model.tie_weights()
+
+
 def _language(spec: LanguageSpec, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
-    text = _config("model.language", spec.model_type, dict(spec.config))
+    if not spec.path:
+        spec = replace(spec, model_type=spec.model_type or "llama")
+    text = _config("model.language", spec, half="language")
     if text.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise ConfigError(
             f"model.language.model_type: {text.model_type!r} is no language model that writes "
@@ -109,38 +139,45 @@ def _language(spec: LanguageSpec, tokenizer: PreTrainedTokenizerFast) -> PreTrai
         )
     # The table must hold every token; checkpoints may pad it further.
     if "vocab_size" not in spec.config:
-        text.vocab_size = len(tokenizer)
+        text.vocab_size = max(len(tokenizer), text.vocab_size if spec.path else 0)
     elif text.vocab_size < len(tokenizer):
         raise ConfigError(
             f"model.language.config.vocab_size is {text.vocab_size}, but the tokenizer has "
             f"{len(tokenizer)} tokens. Raise it or leave it out."
         )
+    stretch_context(text, spec.context)
     text.pad_token_id = tokenizer.pad_token_id
     text.eos_token_id = tokenizer.eos_token_id
     return text
 
 
-def _tokenizer(spec: TokenizerSpec, texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    if not spec.path:
+def _tokenizer(spec: TokenizerSpec, language: str, texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    path = spec.path or language
+    if not path:
         return build_tokenizer(texts, vocab_size=spec.vocab_size)
-    if not Path(spec.path).is_dir():
+    if spec.path and not Path(path).is_dir():
         raise ConfigError(
             f"model.tokenizer.path: no folder {spec.path}. Give the folder that holds "
             "tokenizer.json, or leave it empty to build one from the data."
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(spec.path, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=is_local(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"model.tokenizer.path: {spec.path} holds no tokenizer that can be opened. "
+            f"model.tokenizer.path: {path} holds no tokenizer that can be opened. "
             "Give the folder that holds tokenizer.json."
         ) from error
     ensure_control_tokens(tokenizer)
     return tokenizer
 
 
-def _config(key: str, model_type: str, options: dict[str, Any]) -> PreTrainedConfig:
+def _config(key: str, spec: TowerSpec | LanguageSpec, *, half: str) -> PreTrainedConfig:
     """Return the transformers configuration of a part; unknown options are errors."""
+    model_type, options = spec.model_type, dict(spec.config)
+    if spec.path and model_type:
+        raise ConfigError(f"{key}: has a path and a model_type. Leave one of them out.")
+    if spec.path:
+        return read_config(key, half, spec.path, options)
     if model_type not in CONFIG_MAPPING:
         hint = did_you_mean(model_type, CONFIG_MAPPING.keys())
         raise ConfigError(f"{key}.model_type: transformers has no {model_type!r}.{hint}")
@@ -165,7 +202,7 @@ def _refusals(key: str) -> Iterator[None]:
 
 
 def _vision(spec: TowerSpec, width: int) -> dict[str, Any]:
-    tower = _tower("model.vision", "vision encoder", vision_encoders, spec)
+    tower = _tower("model.vision", "vision", vision_encoders, spec)
     layout = _image_layout(tower, width)
     arrange = _options(spec.arrange) if spec.arrange else None
     return {
@@ -178,7 +215,7 @@ def _vision(spec: TowerSpec, width: int) -> dict[str, Any]:
 
 
 def _film(spec: TowerSpec, width: int) -> dict[str, Any]:
-    tower = _tower("model.video.tower", "vision encoder", vision_encoders, spec)
+    tower = _tower("model.video.tower", "vision", vision_encoders, spec)
     if spec.arrange:
         raise ConfigError("model.video.tower.arrange: frames have no tiles. Leave it out.")
     return {
@@ -203,6 +240,8 @@ class _Tower(NamedTuple):
             given = self.kind.inputs(self.config, self.options)
         except ConfigError as error:
             raise ConfigError(f"{self.key}.model_type: {error}") from error
+        if self.spec.path:
+            given |= read_preprocessing(self.spec.path, layouts.get(self.spec.layout.kind))
         return {"kind": self.spec.layout.kind} | given | dict(self.spec.layout.options)
 
     def connector(self, width: int) -> Connector:
@@ -212,9 +251,11 @@ class _Tower(NamedTuple):
             return build_connector(options, in_width=wide, out_width=width)
 
 
-def _tower(key: str, noun: str, kinds: Registry[type[EncoderKind]], spec: TowerSpec) -> _Tower:
-    config = _config(key, spec.model_type, dict(spec.config))
-    kind, own = _kind(noun, spec.model_type, kinds.names()), {}
+def _tower(key: str, half: str, kinds: Registry[type[EncoderKind]], spec: TowerSpec) -> _Tower:
+    if spec.model_type in kinds.names():
+        kinds.get(spec.model_type)  # an encoder of our own makes its model type known
+    config = _config(key, spec, half=half)
+    kind, own = _kind(f"{half} encoder", config.model_type, kinds.names()), {}
     if spec.encoder:
         kind, own = spec.encoder.kind, dict(spec.encoder.options)
     options = {"kind": kind, "layer": spec.layer, "drop": spec.drop, "scale": spec.scale} | own
@@ -255,7 +296,7 @@ def _image_layout(tower: _Tower, width: int) -> ImageLayout:
 
 def _audio(spec: TowerSpec, width: int) -> dict[str, Any]:
     key = "model.audio"
-    tower = _tower(key, "audio encoder", audio_encoders, spec)
+    tower = _tower(key, "audio", audio_encoders, spec)
     layout: AudioLayout = layout_from(tower.layout_options())  # type: ignore[assignment] # the audio layouts are AudioLayouts
     connector = tower.connector(width)
     frames = _frames_per_row(connector, layout.plan(1))

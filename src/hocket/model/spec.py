@@ -29,7 +29,10 @@ class TowerSpec:
     """An encoder of pictures or sound, and how it joins the language model.
 
     Attributes:
-        model_type: the transformers model type of the encoder, such as ``siglip_vision_model``.
+        model_type: the transformers model type of the encoder, such as ``siglip_vision_model``;
+            empty with a `path`.
+        path: transformers directory (or hub id) that the encoder's configuration and weights come
+            from; empty draws random weights.
         config: options of that transformers configuration; the rest keep their defaults.
         encoder: how the tower is read, such as ``s2``; None for the file of the model type's own
             name, or ``hf``.
@@ -41,9 +44,10 @@ class TowerSpec:
         arrange: how the rows of several tiles become one picture; None joins them in order.
     """
 
-    model_type: str
     layout: PartSpec
     connector: PartSpec
+    model_type: str = ""
+    path: str = ""
     config: Options = field(default_factory=dict)
     encoder: PartSpec | None = None
     layer: int = -1
@@ -57,11 +61,18 @@ class LanguageSpec:
     """The language model.
 
     Attributes:
-        model_type: the transformers model type, such as ``llama`` or ``qwen3``.
+        model_type: the transformers model type, such as ``llama`` or ``qwen3``; empty with a
+            `path`, and ``llama`` when both are empty.
+        path: transformers directory (or hub id) that configuration, weights and, unless another
+            is named, the tokenizer come from; empty draws random weights.
         config: options of that transformers configuration.
+        context: longest sequence in tokens; beyond the model's own its rotary positions are scaled
+            linearly by the next whole factor, as VILA does. 0 keeps the model's own.
     """
 
-    model_type: str = "llama"
+    model_type: str = ""
+    path: str = ""
+    context: int = 0
     config: Options = field(default_factory=dict)
 
 

@@ -1,0 +1,176 @@
+"""Parts that start from a checkpoint of their own: a CLIP tower, a Whisper encoder, a Qwen.
+
+A part's ``path`` names a transformers directory, or a model id of the Hugging Face hub where hubs
+may be asked. Its configuration is read before anything is allocated; its weights are read strictly
+into the composite: every tensor of the part must be in the directory.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Resampling
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+
+from hocket._env import offline
+from hocket._errors import CheckpointError, ConfigError, did_you_mean
+
+# Models of two halves: which of their nested configurations describes the half that is used.
+_HALVES = {"vision": "vision_config", "audio": "audio_config", "language": "text_config"}
+_STATISTICS = {"image_mean": "mean", "image_std": "std"}
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, SafetensorError)
+
+
+def read_config(key: str, half: str, path: str, options: Mapping[str, Any]) -> PreTrainedConfig:
+    """Return the configuration of a pretrained part with some options changed.
+
+    Args:
+        key: where the part stands in the configuration, for messages.
+        half: ``vision``, ``audio`` or ``language``: the half of a two-part model such as CLIP.
+        path: transformers directory or hub id.
+        options: options to change.
+
+    Raises:
+        ConfigError: there is no such directory, or it has no such option.
+    """
+    try:
+        config = AutoConfig.from_pretrained(path, local_files_only=is_local(path))
+    except _UNREADABLE as error:
+        raise ConfigError(
+            f"{key}.path: {path} holds no configuration that transformers can open. "
+            "Give a transformers directory with config.json."
+        ) from error
+    nested = config.to_dict().get(_HALVES[half])
+    if isinstance(nested, dict):
+        config = config.get_text_config() if half == "language" else vars(config)[_HALVES[half]]
+    known = {*config.to_dict(), *type(config).attribute_map}
+    for name in options:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise ConfigError(f"{key}.config: {path} has no option {name!r}.{hint}")
+    config.update(dict(options))
+    return config
+
+
+def read_preprocessing(path: str, layout: type[Any]) -> dict[str, Any]:
+    """Return the options of a layout that a directory's ``preprocessor_config.json`` decides.
+
+    Args:
+        path: transformers directory; empty without that file, or for a hub id.
+        layout: the layout's dataclass; options that it does not have are left out.
+
+    Raises:
+        ConfigError: the file is no JSON object.
+    """
+    file = Path(path) / "preprocessor_config.json"
+    if not file.is_file():
+        return {}
+    try:
+        found = dict(json.loads(file.read_text("utf-8")))
+    except ValueError as error:
+        raise ConfigError(f"{file} is no JSON object. Correct it, or remove it.") from error
+    options: dict[str, Any] = {}
+    if found.get("do_normalize", True):
+        options |= {to: found[key] for key, to in _STATISTICS.items() if key in found}
+    if "resample" in found:
+        options["resample"] = Resampling(found["resample"]).name.lower()
+    if "do_center_crop" in found:
+        options["fit"] = "crop" if found["do_center_crop"] else "squash"
+    names = {field.name for field in dataclasses.fields(layout)}
+    return {name: value for name, value in options.items() if name in names}
+
+
+def load_tower(key: str, tower: PreTrainedModel, path: str) -> PreTrainedModel:
+    """Return a tower of the same class and configuration with the weights of a directory.
+
+    Raises:
+        CheckpointError: a tensor of the tower is not there or has another shape.
+    """
+    return _load(key, type(tower), path, tower.config)
+
+
+def load_language(
+    key: str, path: str, config: PreTrainedConfig, *, head: nn.Linear
+) -> PreTrainedModel:
+    """Return the language model of a directory, and copy its output head.
+
+    Args:
+        key: where the part stands in the configuration, for messages.
+        path: transformers directory or hub id of a causal language model.
+        config: its configuration, whose vocabulary may have grown; new rows are drawn around the
+            mean of the old ones.
+        head: the composite's output head, (V, D), which is overwritten.
+
+    Raises:
+        CheckpointError: a tensor is not there or has another shape.
+    """
+    own = copy.deepcopy(config)
+    own.vocab_size = read_config(key, "language", path, {}).vocab_size
+    causal = _load(key, AutoModelForCausalLM, path, own)
+    if own.vocab_size != config.vocab_size:
+        causal.resize_token_embeddings(config.vocab_size)
+    with torch.no_grad():
+        head.weight.copy_(causal.get_output_embeddings().weight)
+    return causal.base_model
+
+
+def stretch_context(config: PreTrainedConfig, tokens: int) -> None:
+    """Scale rotary positions so that a longer sequence fits, by a whole factor.
+
+    Args:
+        config: configuration of the language model; it is changed.
+        tokens: longest sequence; 0 changes nothing.
+
+    Raises:
+        ConfigError: the language model has no rotary positions.
+    """
+    options = config.to_dict()
+    longest = options.get("max_position_embeddings")
+    if not tokens or longest is None or tokens <= longest:
+        return
+    rotary = options.get("rope_parameters")
+    if not isinstance(rotary, dict) or "rope_theta" not in rotary:
+        raise ConfigError(
+            f"model.language.context is {tokens}, but a {config.model_type!r} of {longest} "
+            "positions has no single rotary scale to stretch. Choose a longer model."
+        )
+    factor = float(-(-tokens // longest))
+    config.rope_parameters = rotary | {"rope_type": "linear", "factor": factor}
+    config.max_position_embeddings = tokens
+
+
+def _load(key: str, cls: Any, path: str, config: PreTrainedConfig) -> PreTrainedModel:
+    try:
+        model, report = cls.from_pretrained(
+            path,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=is_local(path),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # They are reported, and refused below by name.
+            use_safetensors=True,
+        )
+    except _UNREADABLE as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise CheckpointError(f"{key}.path: {path} cannot be opened: {reason}.") from error
+    for problem in ("missing_keys", "mismatched_keys"):
+        if report[problem]:
+            names = sorted(str(one if isinstance(one, str) else one[0]) for one in report[problem])
+            raise CheckpointError(
+                f"{key}.path: {path} has {problem.replace('_', ' ')}: {', '.join(names[:3])} "
+                f"({len(names)} in all). Give a directory of the same architecture."
+            )
+    return model
+
+
+def is_local(path: str) -> bool:
+    """Whether to look on this machine only."""
+    return offline() or Path(path).exists()
