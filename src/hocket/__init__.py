@@ -27,6 +27,7 @@ from hocket._errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from hocket.chat.conversation import Conversation, Message, Role, Text
@@ -97,15 +98,45 @@ __all__ = [
 ]
 
 
-def load(path: str | Path, *, device: str = "cpu") -> Engine:
+def load(
+    path: str | Path,
+    *,
+    device: str = "cpu",
+    devices: Sequence[int] = (),
+    dtype: str = "float32",
+    attention: str = "",
+    load_8bit: bool = False,
+    load_4bit: bool = False,
+) -> Engine:
     """Open a checkpoint directory, or the folder of a finished run, as an engine.
+
+    Args:
+        path: the folder; a relative one is also looked for in the folders of ``HOCKET_MODELS``.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ``meta`` (no weights) or ``auto``.
+        devices: numbers of several GPUs to spread the layers over.
+        dtype: ``float32``, ``bfloat16``, ``float16``, or ``auto`` for what is stored.
+        attention: attention kernel, such as ``flash_attention_2``; falls back to ``sdpa``.
+        load_8bit: quantise the language model to 8 bits; needs bitsandbytes.
+        load_4bit: quantise it to 4 bits.
 
     Raises:
         CheckpointError: it is missing, damaged or of another kind.
+        ConfigError: the machine has no such device, or an argument is unknown.
+        MissingExtraError: bitsandbytes is not installed.
     """
+    from hocket.checkpoint.loading import Placement
     from hocket.infer.engine import Engine
 
-    return Engine.load(path, device=device)
+    if load_8bit and load_4bit:
+        raise ConfigError("load_8bit and load_4bit are both set. Choose one.")
+    placement = Placement(
+        device=device,
+        devices=tuple(devices),
+        dtype=dtype,
+        attention=attention,
+        quantise="8bit" if load_8bit else "4bit" if load_4bit else "",
+    )
+    return Engine.load(path, placement)
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,12 @@ def offline() -> bool:
     return any(os.environ.get(name, "").strip().lower() in _TRUE for name in names)
 
 
+def model_folders() -> tuple[Path, ...]:
+    """Return the folders where checkpoints are looked for: ``HOCKET_MODELS``, like ``PATH``."""
+    names = os.environ.get("HOCKET_MODELS", "").split(os.pathsep)
+    return tuple(Path(name).expanduser() for name in names if name)
+
+
 def cache_dir() -> Path:
     """Return the folder for data that can be made again; it may not exist yet.
 

@@ -15,7 +15,9 @@ import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerFast
 
+from hocket._env import model_folders
 from hocket._errors import CheckpointError, HocketError
+from hocket.checkpoint.loading import Placement
 from hocket.checkpoint.manifest import MANIFEST, verify_directory
 from hocket.model.config import HocketConfig
 from hocket.model.modeling import HocketForConditionalGeneration
@@ -80,12 +82,15 @@ def write_checkpoint(
 def find_checkpoint(path: str | Path) -> Path:
     """Return the checkpoint directory of a path, or of the run that the path holds.
 
+    A relative path is looked for here, then in the folders that ``HOCKET_MODELS`` lists.
+
     Raises:
         CheckpointError: there is none.
     """
-    folder = Path(path)
-    if not folder.exists():
-        raise CheckpointError(f"no folder {folder}. Give a checkpoint directory or a run's folder.")
+    places = (Path(path), *(root / path for root in model_folders()))
+    folder = next((place for place in places if place.exists()), None)
+    if folder is None:
+        raise CheckpointError(f"no folder {path}. Give a checkpoint directory or a run's folder.")
     for candidate in (folder, folder / "model"):
         if (candidate / "config.json").is_file():
             return candidate
@@ -95,27 +100,38 @@ def find_checkpoint(path: str | Path) -> Path:
     )
 
 
-def load_checkpoint(
-    path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
-) -> Loaded:
+def load_checkpoint(path: str | Path, placement: Placement | None = None) -> Loaded:
     """Open a checkpoint strictly: every tensor of the model in the file, and no other.
+
+    Args:
+        path: a checkpoint directory or a run's folder.
+        placement: devices, number format, attention; float32 on the CPU by default. On the device
+            ``meta`` no weight is read: shapes, sizes and the processor are all there is.
 
     Raises:
         CheckpointError: it is missing, damaged, of another kind, or a tensor does not fit.
+        MissingExtraError: the placement needs a library that is not installed.
     """
+    where = placement or Placement()
     folder = find_checkpoint(path)
     if (folder / MANIFEST).exists():
         # A look at every byte costs nothing beside opening a small model, and minutes with a large.
         verify_directory(folder, hashes=_bytes_of(folder) <= _HASHED_BYTES)
     _check_kind(folder)
+    report: dict[str, Any] = {}
     try:
-        model, report = HocketForConditionalGeneration.from_pretrained(
-            folder,
-            dtype=dtype,
-            local_files_only=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # They are reported, and refused below by name.
-        )
+        if where.device == "meta":
+            config = HocketConfig.from_pretrained(folder, local_files_only=True)
+            with torch.device("meta"):
+                model = HocketForConditionalGeneration(config)
+        else:
+            model, report = HocketForConditionalGeneration.from_pretrained(
+                folder,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # They are reported, and refused below by name.
+                **where.arguments(),
+            )
         processor = HocketProcessor.from_pretrained(folder, local_files_only=True)
     except HocketError:
         raise
@@ -125,14 +141,16 @@ def load_checkpoint(
             f"{folder} cannot be opened: {reason}. Use another checkpoint."
         ) from error
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if report[problem]:
+        if report.get(problem):
             names = sorted(_name_of(key) for key in report[problem])
             raise CheckpointError(
                 f"{folder}: {problem.replace('_', ' ')}: {', '.join(names[:3])} "
                 f"({len(names)} in all). The weights are not those of config.json."
             )
     assert isinstance(processor.tokenizer, PreTrainedTokenizerFast)
-    return Loaded(model.to(device).eval(), processor)
+    if not where.spread:
+        model = model.to(where.target())
+    return Loaded(model.eval(), processor)
 
 
 def _bytes_of(folder: Path) -> int:

@@ -20,6 +20,8 @@ from transformers import DynamicCache
 from hocket._errors import DataError
 from hocket.chat.conversation import Conversation, Message, Part, Role, Text
 from hocket.checkpoint.directory import load_checkpoint
+from hocket.checkpoint.loading import Placement
+from hocket.infer.originals import OriginalCalls
 from hocket.infer.sampling import Sampling, choose
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.accept import as_audio, as_image, as_list, as_video
@@ -75,7 +77,7 @@ def prompt(
     return Conversation(id="prompt", messages=(message,), source="prompt")
 
 
-class Engine:
+class Engine(OriginalCalls):
     """Answers conversations with one model.
 
     Args:
@@ -89,13 +91,13 @@ class Engine:
         self._end = int(processor.tokenizer.eos_token_id)
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "cpu") -> Engine:
+    def load(cls, path: str | Path, placement: Placement | None = None) -> Engine:
         """Open a checkpoint directory or a run's folder.
 
         Raises:
             CheckpointError: it cannot be opened.
         """
-        loaded = load_checkpoint(path, device=device)
+        loaded = load_checkpoint(path, placement)
         return cls(loaded.model, loaded.processor)
 
     def generate(
@@ -106,14 +108,24 @@ class Engine:
         audios: Any = None,
         videos: Any = None,
         sampling: Sampling | None = None,
+        image_path: Any = None,
+        audio_path: Any = None,
+        video_path: Any = None,
     ) -> str:
         """Answer one question about the given media; see `prompt` for what they may be.
+
+        ``image_path``, ``audio_path`` and ``video_path`` are VITA's names for the same arguments.
 
         Raises:
             MediaError: a medium cannot be opened.
             ConfigError: the model has no encoder for it.
         """
-        question = prompt(text, images=images, audios=audios, videos=videos)
+        question = prompt(
+            text,
+            images=[images, image_path],
+            audios=[audios, audio_path],
+            videos=[videos, video_path],
+        )
         return self.answer([question], sampling)[0].text
 
     def answer(
