@@ -121,8 +121,8 @@ WRONG = {
         ConfigError,
         r"chunk_seconds 0.51 .* multiple of 320",
     ),
-    "connector without trimming": (
-        ears(connector=PartSpec(kind="mlp")),
+    "connector of a fixed number of rows": (
+        ears(connector=PartSpec(kind="resampler", options={"queries": 25})),
         AlignmentError,
         r"model.audio: the layout promises 1 rows for a medium, but the connector makes 25",
     ),

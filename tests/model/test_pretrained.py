@@ -116,9 +116,9 @@ def test_what_cannot_be_opened_is_named(clip: Path, llama: Path, tmp_path: Path)
     gone = replace(SPEC, vision=eyes(tmp_path / "empty"))
     with pytest.raises(ConfigError, match=r"model\.vision\.path: .*empty holds no configuration"):
         build(gone, TEXTS * 3)
-    both = replace(SPEC, vision=eyes(clip, model_type="clip_vision_model"))
-    with pytest.raises(ConfigError, match=r"model\.vision: has a path and a model_type"):
-        build(both, TEXTS * 3)
+    other = replace(SPEC, vision=eyes(clip, model_type="siglip_vision_model"))
+    with pytest.raises(ConfigError, match=r"model\.vision\.model_type is 'siglip.*is a 'clip_vis"):
+        build(other, TEXTS * 3)
     other = replace(SPEC, vision=eyes(clip, config={"num_hidden_layers": 3}))
     with pytest.raises(CheckpointError, match=r"model\.vision\.path: .* missing keys: .*layers\.2"):
         build(other, TEXTS * 3)

@@ -6,37 +6,33 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from torch import nn
 
-from hocket._errors import DataError
+from hocket._errors import DataError, MachineError
 from hocket._log import warn
 from hocket._registry import Registry
 from hocket.chat.readers import readers
 from hocket.chat.template import read_template, template_names
 from hocket.checkpoint.directory import find_checkpoint, load_checkpoint
+from hocket.checkpoint.loading import Placement
 from hocket.cli._compose import RunConfig, compose_run
 from hocket.cli._session import start_session
+from hocket.cli.show.sizes import describe_composition
 from hocket.data.augment import augmentations
 from hocket.data.mixture import Mixture, open_source
 from hocket.data.sources import sources
 from hocket.media.frames import AtFps, History, Uniform
 from hocket.model.build import Built, build
-from hocket.model.config import HocketConfig
+from hocket.parts.arrange import arrangements
 from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import connectors
 from hocket.parts.vision import vision_encoders
 from hocket.tokens.layout import layouts
-from hocket.tokens.processor import HocketProcessor
 
 SAMPLERS: Mapping[str, type[Any]] = {"uniform": Uniform, "at_fps": AtFps, "history": History}
-
-# What the rows are counted for: a common size of picture, a clip of ten seconds.
-_PICTURE = (480, 640)
-_CLIP_SECONDS = 10
-_CLIP_FPS = 25
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -82,23 +78,25 @@ def compose(
         list[str] | None,
         typer.Argument(help="model=NAME or FILE.yaml, model.vision.connector.kind=mlp ..."),
     ] = None,
+    dry: Annotated[
+        bool, typer.Option("--dry", help="Shapes only: no weights, whatever the size.")
+    ] = False,
+    svg: Annotated[
+        Path | None, typer.Option(help="Draw the composition into this SVG file.")
+    ] = None,
 ) -> None:
     """Compose a model and show its parts, their sizes and the rows a medium takes."""
     config = compose_run(overrides or [])
     start_session()
-    model, processor = _compose(config)
-    made_of = _made_of(model.config)
-    counts = {name: _count(model.get_submodule(f"model.{name}")) for name in made_of}
-    total = sum(parameter.numel() for parameter in model.parameters())
-    # What is in no part: an output head of its own, when the token table is not shared.
-    if rest := total - sum(counts.values()):
-        counts["lm_head"] = rest
-        made_of["lm_head"] = "output head"
-    for name, count in counts.items():
-        typer.echo(f"{name:22}{count:>14,}  {made_of[name]}")
-    typer.echo(f"{'parameters':22}{total:>14,}  {len(processor.tokenizer):,} tokens known")
-    for medium, rows in count_rows(processor).items():
-        typer.echo(f"{medium:22}{rows:>14,}  tokens")
+    sheet = describe_composition(_compose(config, weights=not dry))
+    for line in sheet.lines():
+        typer.echo(line)
+    if svg:
+        try:
+            svg.write_text(sheet.svg(), encoding="utf-8")
+        except OSError as error:
+            raise MachineError(f"{svg} cannot be written ({error.strerror}).") from error
+        typer.echo(f"drawn: {svg}")
 
 
 def list_kinds() -> list[Kind]:
@@ -112,6 +110,7 @@ def list_kinds() -> list[Kind]:
             "model.vision.connector.kind, model.audio.connector.kind",
             _registered(connectors),
         ),
+        Kind("arrangements of tiles", "model.vision.arrange.kind", _registered(arrangements)),
         Kind("frame samplers", "model.video.sampler", _samplers),
         Kind("chat templates", "model.tokenizer.template", _templates),
         Kind("sources", "data.datasets.*.source", _registered(sources)),
@@ -120,69 +119,23 @@ def list_kinds() -> list[Kind]:
     ]
 
 
-def count_rows(processor: HocketProcessor) -> dict[str, int]:
-    """Return what each medium is called and the tokens that it takes; none it cannot take."""
-    rows: dict[str, int] = {}
-    if processor.images:
-        height, width = _PICTURE
-        still = processor.images.plan(height, width).rows
-        rows[f"picture {width} x {height}"] = still
-        if processor.sampler:
-            frames = processor.sampler.pick(_CLIP_SECONDS * _CLIP_FPS, _CLIP_FPS)
-            rows[f"video of {_CLIP_SECONDS} s"] = len(frames) * still
-    if processor.sounds:
-        rows["sound of 1 s"] = processor.sounds.plan(processor.sounds.rate).rows
-    return rows
-
-
-def _compose(config: RunConfig) -> Built:
-    """Build with random weights, or open the checkpoint that the run would start from."""
+def _compose(config: RunConfig, *, weights: bool) -> Built:
+    """Compose as the run would, or open the checkpoint that it would start from."""
     if config.train.init_from:
-        loaded = load_checkpoint(find_checkpoint(config.train.init_from))
+        placement = Placement(device="cpu" if weights else "meta")
+        loaded = load_checkpoint(find_checkpoint(config.train.init_from), placement)
         return Built(loaded.model, loaded.processor)
-    if config.model.tokenizer.path:
-        return build(config.model)
+    if config.model.tokenizer.path or config.model.language.path:
+        return build(config.model, weights=weights)
     try:
         opened = {
             name: (open_source(name, spec), 1.0) for name, spec in config.data.datasets.items()
         }
     except DataError as error:
         warn(f"the tokenizer is made without the words of the data: {error}")
-        return build(config.model)
-    return build(config.model, Mixture(opened, seed=config.train.seed).texts())
-
-
-def _made_of(config: HocketConfig) -> dict[str, str]:
-    """Return the module of each part and what it is."""
-    made_of = {}
-    for name, tower, encoder, connector, joint in (
-        (
-            "vision_tower",
-            config.vision_config,
-            config.vision_encoder,
-            config.vision_connector,
-            "multi_modal_projector",
-        ),
-        (
-            "audio_tower",
-            config.audio_config,
-            config.audio_encoder,
-            config.audio_connector,
-            "audio_projector",
-        ),
-    ):
-        if tower is not None:
-            made_of[name] = f"{tower.model_type}, layer {encoder['layer']}"
-            options = {key: value for key, value in connector.items() if key != "kind"}
-            made_of[joint] = " ".join(
-                [connector["kind"], *(f"{key}={value}" for key, value in options.items())]
-            )
-    made_of["language_model"] = str(config.text_config.model_type)
-    return made_of
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+        return build(config.model, weights=weights)
+    texts = Mixture(opened, seed=config.train.seed).texts()
+    return build(config.model, texts, weights=weights)
 
 
 def _registered(registry: Registry[Any]) -> Callable[[], list[Part]]:

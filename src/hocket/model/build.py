@@ -28,9 +28,8 @@ from hocket.model.config import HocketConfig
 from hocket.model.init import draw_fan_in
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.pretrained import (
+    adopt,
     is_local,
-    load_language,
-    load_tower,
     read_config,
     read_preprocessing,
     stretch_context,
@@ -50,6 +49,13 @@ _GENERAL = "hf"
 INITS = ("fan_in", "transformers")
 
 
+class Described(NamedTuple):
+    """A configuration and the processor that belongs to it, before any weight is allocated."""
+
+    config: HocketConfig
+    processor: HocketProcessor
+
+
 class Built(NamedTuple):
     """A model and the processor that speaks its language."""
 
@@ -57,22 +63,60 @@ class Built(NamedTuple):
     processor: HocketProcessor
 
 
-def build(spec: ModelSpec, texts: Iterable[str] = ()) -> Built:
+def build(spec: ModelSpec, texts: Iterable[str] = (), *, weights: bool = True) -> Built:
     """Compose a model from its parts: pretrained where they name a path, random elsewhere.
 
     Args:
         spec: the composition.
         texts: text of the training data, when the tokenizer is built from it.
+        weights: whether to draw and read weights; without, the model is on the device ``meta``,
+            which has shapes and no numbers.
 
     Raises:
         ConfigError: an option is unknown or does not fit.
         AlignmentError: a layout and a connector disagree about the rows of a medium.
         CheckpointError: the weights of a part cannot be opened or do not fit.
     """
+    config, processor = describe(spec, texts)
+    if not weights:
+        with torch.device("meta"), _refusals("model"):
+            return Built(HocketForConditionalGeneration(config), processor)
+    with torch.random.fork_rng(), _refusals("model"):
+        torch.manual_seed(spec.seed)
+        model = HocketForConditionalGeneration(config)
+    if spec.init == "fan_in":
+        draw_fan_in(model, seed=spec.seed)
+    adopt(model, spec)
+    return Built(model, processor)
+
+
+def describe(
+    spec: ModelSpec,
+    texts: Iterable[str] = (),
+    *,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    text_rules: dict[str, Any] | None = None,
+) -> Described:
+    """Return what `build` would build, without its weights.
+
+    Args:
+        spec: the composition.
+        texts: text of the training data, when the tokenizer is built from it.
+        tokenizer: a tokenizer to use in place of the one that the composition names; placeholders
+            that it lacks are added to it.
+        text_rules: options of `hocket.tokens.text.TextRules`, for imported checkpoints only.
+
+    Raises:
+        ConfigError: an option is unknown or does not fit.
+        AlignmentError: a layout and a connector disagree about the rows of a medium.
+    """
     if spec.init not in INITS:
         hint = did_you_mean(spec.init, INITS)
         raise ConfigError(f"model.init is {spec.init!r}.{hint} Known: {', '.join(INITS)}.")
-    tokenizer = _tokenizer(spec.tokenizer, spec.language.path, texts)
+    if tokenizer is None:
+        tokenizer = _tokenizer(spec.tokenizer, spec.language.path, texts)
+    else:
+        ensure_control_tokens(tokenizer)
     template = read_template(spec.tokenizer.template)
     text = _language(spec.language, tokenizer)
     vision = _vision(spec.vision, text.hidden_size) if spec.vision else {}
@@ -86,6 +130,7 @@ def build(spec: ModelSpec, texts: Iterable[str] = ()) -> Built:
         video_sampling=sampling,
         video_layout=film.pop("layout", None),
         chat_template=template,
+        text_rules=text_rules,
     )
     ids = processor.placeholder_ids
     config = HocketConfig(
@@ -101,31 +146,7 @@ def build(spec: ModelSpec, texts: Iterable[str] = ()) -> Built:
         **film,
         **audio,
     )
-    with torch.random.fork_rng(), _refusals("model"):
-        torch.manual_seed(spec.seed)
-        model = HocketForConditionalGeneration(config)
-    if spec.init == "fan_in":
-        draw_fan_in(model, seed=spec.seed)
-    _adopt(model, spec)
-    return Built(model, processor)
-
-
-def _adopt(model: HocketForConditionalGeneration, spec: ModelSpec) -> None:
-    """Exchange the parts that name a path for pretrained ones."""
-    film = spec.video.tower if spec.video else None
-    for key, name, tower in (
-        ("model.vision", "vision_tower", spec.vision),
-        ("model.video.tower", "video_tower", film),
-        ("model.audio", "audio_tower", spec.audio),
-    ):
-        if tower and tower.path:
-            loaded = load_tower(key, model.model.get_submodule(name), tower.path)
-            model.model.set_submodule(name, loaded)
-    if spec.language.path:
-        model.model.language_model = load_language(
-            "model.language", spec.language.path, model.config.text_config, head=model.lm_head
-        )
-        model.tie_weights()
+    return Described(config, processor)
 
 
 def _language(spec: LanguageSpec, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
@@ -174,10 +195,14 @@ def _tokenizer(spec: TokenizerSpec, language: str, texts: Iterable[str]) -> PreT
 def _config(key: str, spec: TowerSpec | LanguageSpec, *, half: str) -> PreTrainedConfig:
     """Return the transformers configuration of a part; unknown options are errors."""
     model_type, options = spec.model_type, dict(spec.config)
-    if spec.path and model_type:
-        raise ConfigError(f"{key}: has a path and a model_type. Leave one of them out.")
     if spec.path:
-        return read_config(key, half, spec.path, options)
+        config = read_config(key, half, spec.path, options)
+        if model_type not in ("", config.model_type):
+            raise ConfigError(
+                f"{key}.model_type is {model_type!r}, but {spec.path} is a {config.model_type!r}. "
+                "Leave model_type out, or choose another path."
+            )
+        return config
     if model_type not in CONFIG_MAPPING:
         hint = did_you_mean(model_type, CONFIG_MAPPING.keys())
         raise ConfigError(f"{key}.model_type: transformers has no {model_type!r}.{hint}")

@@ -22,6 +22,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 
 from hocket._env import offline
 from hocket._errors import CheckpointError, ConfigError, did_you_mean
+from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.model.spec import ModelSpec
 
 # Models of two halves: which of their nested configurations describes the half that is used.
 _HALVES = {"vision": "vision_config", "audio": "audio_config", "language": "text_config"}
@@ -86,6 +88,28 @@ def read_preprocessing(path: str, layout: type[Any]) -> dict[str, Any]:
         options["fit"] = "crop" if found["do_center_crop"] else "squash"
     names = {field.name for field in dataclasses.fields(layout)}
     return {name: value for name, value in options.items() if name in names}
+
+
+def adopt(model: HocketForConditionalGeneration, spec: ModelSpec) -> None:
+    """Exchange the parts of a composite that name a path for pretrained ones.
+
+    Raises:
+        CheckpointError: the weights of a part cannot be opened or do not fit.
+    """
+    film = spec.video.tower if spec.video else None
+    for key, name, tower in (
+        ("model.vision", "vision_tower", spec.vision),
+        ("model.video.tower", "video_tower", film),
+        ("model.audio", "audio_tower", spec.audio),
+    ):
+        if tower and tower.path:
+            loaded = load_tower(key, model.model.get_submodule(name), tower.path)
+            model.model.set_submodule(name, loaded)
+    if spec.language.path:
+        model.model.language_model = load_language(
+            "model.language", spec.language.path, model.config.text_config, head=model.lm_head
+        )
+        model.tie_weights()
 
 
 def load_tower(key: str, tower: PreTrainedModel, path: str) -> PreTrainedModel:

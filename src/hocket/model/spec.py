@@ -7,8 +7,11 @@ file for connectors and layouts) and its options. `hocket.model.build` turns it 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-Options = dict[str, int | float | str | bool | list[int] | list[float] | list[str] | None]
+# A dictionary describes a part inside a part, such as the connector that `temporal_pool` wraps.
+Value = int | float | str | bool | list[int] | list[float] | list[str] | dict[str, Any] | None
+Options = dict[str, Value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +33,7 @@ class TowerSpec:
 
     Attributes:
         model_type: the transformers model type of the encoder, such as ``siglip_vision_model``;
-            empty with a `path`.
+            may be empty with a `path`.
         path: transformers directory (or hub id) that the encoder's configuration and weights come
             from; empty draws random weights.
         config: options of that transformers configuration; the rest keep their defaults.
@@ -61,8 +64,8 @@ class LanguageSpec:
     """The language model.
 
     Attributes:
-        model_type: the transformers model type, such as ``llama`` or ``qwen3``; empty with a
-            `path`, and ``llama`` when both are empty.
+        model_type: the transformers model type, such as ``llama`` or ``qwen3``; may be empty with a
+            `path`, and means ``llama`` when both are empty.
         path: transformers directory (or hub id) that configuration, weights and, unless another
             is named, the tokenizer come from; empty draws random weights.
         config: options of that transformers configuration.
