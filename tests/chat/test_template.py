@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +53,18 @@ def dialogue() -> Conversation:
     )
 
 
+def pictures() -> Conversation:
+    """Return the same dialogue with pictures only, which VITA's system message depends on."""
+    return talk(
+        *(
+            replace(turn, parts=(IMAGE, *(one for one in turn.parts if isinstance(one, Text))))
+            if turn.role is U
+            else turn
+            for turn in dialogue().messages
+        )
+    )
+
+
 def render(
     name: str, messages: Conversation | list[dict[str, Any]], prompt: bool = False, **extra: Any
 ) -> tuple[str, list[str]]:
@@ -68,16 +81,22 @@ def render(
 
 
 def test_templates_are_listed_and_read() -> None:
-    assert template_names() == ["chatml", "plain", "vicuna_v1"]
+    assert {"chatml", "llama_3", "ovis2_5", "plain", "vicuna_v1"} < set(template_names())
+    assert all(read_template(name).isascii() for name in template_names())
     assert all("{%- generation -%}" in read_template(name) for name in template_names())
 
 
 @pytest.mark.parametrize("name", ["chatlm", "../template", "chatml.jinja", ""])
 def test_an_unknown_template_is_refused_by_name(name: str) -> None:
-    with pytest.raises(UnknownNameError, match="Known: chatml, plain, vicuna_v1"):
+    with pytest.raises(UnknownNameError, match=r"Known: chatml, chatml_direct, .* vicuna_v1"):
         read_template(name)
     with pytest.raises(UnknownNameError, match="Did you mean 'chatml'"):
         read_template("chatlm")
+
+
+def test_names_of_the_originals_open_the_same_template() -> None:
+    assert read_template("v1") == read_template("minicpm") == read_template("vicuna_v1")
+    assert read_template("hermes-2") == read_template("mistral_direct")
 
 
 def test_messages_are_plain_dictionaries_with_the_text_unchanged() -> None:
@@ -110,16 +129,17 @@ TOKENS = [{}, {"bos_token": "<s>", "eos_token": "<|end|>"}]
 @pytest.mark.parametrize("name", template_names())
 @pytest.mark.parametrize("tokens", TOKENS)
 def test_training_text_is_the_prompt_and_the_answer(name: str, tokens: dict[str, str]) -> None:
-    messages = dialogue().messages
+    messages = pictures().messages
     whole, learned = render(name, talk(*messages), **tokens)
     assert len(learned) == len(ANSWERS)
-    for turn, answer in enumerate(learned):
+    # Ovis's prompts leave earlier answers without the empty thought they were learned behind.
+    for turn, answer in enumerate(learned[:1] if name == "ovis2_5" else learned):
         prompt, _ = render(name, talk(*messages[: 2 * turn + 1]), prompt=True, **tokens)
         assert whole.startswith(prompt + answer)
-        behind = whole[len(prompt + answer) :]
-        until, _ = render(name, talk(*messages[: 2 * turn + 2]), **tokens)
-        assert until == prompt + answer + behind[: len(until) - len(prompt + answer)]
-        assert len(until) - len(prompt + answer) == (1 if name == "chatml" else 0)
+        until, parts = render(name, talk(*messages[: 2 * turn + 2]), **tokens)
+        assert until.startswith(prompt + parts[-1])
+        line = "\n" if name in ("chatml", "qwen2") else ""
+        assert until.removeprefix(prompt + parts[-1]) == line
 
 
 @pytest.mark.parametrize(
@@ -130,6 +150,21 @@ def test_training_text_is_the_prompt_and_the_answer(name: str, tokens: dict[str,
         ("plain", {}, "", "\n"),
         ("vicuna_v1", {"eos_token": "<|end|>"}, " ", "<|end|>"),
         ("vicuna_v1", {"eos_token": None}, " ", "</s>"),
+        ("v0_plain", {"eos_token": "<|end|>"}, "", "\n"),
+        ("llava_v1", {}, " ", "</s>"),
+        ("phi3", {"eos_token": "</s>"}, " ", "<|endoftext|>"),
+        ("llama", {"eos_token": "</s>"}, " ", "<|end_of_text|>"),
+        ("v0", {}, " ", "###"),
+        ("llava_v0", {}, " ", "###"),
+        ("llava_llama_2", {}, " ", " </s>"),
+        ("mistral_instruct", {}, " ", " </s>"),
+        ("mistral", {}, "", "</s>"),
+        ("nemo", {}, "", "</s>"),
+        ("mixtral_zh", {}, "", "</s>"),
+        ("mpt", {}, "", "<|im_end|>"),
+        ("qwen2p5_instruct", {}, "", "<|im_end|>"),
+        ("ovis2_5", {}, "", "<|im_end|>"),
+        ("ovis2_gemma", {}, "", "<end_of_turn>"),
     ],
 )
 def test_learned_is_exactly_the_answer_and_its_end(
@@ -139,7 +174,7 @@ def test_learned_is_exactly_the_answer_and_its_end(
     assert learned == [before + answer + end for answer in ANSWERS]
 
 
-@pytest.mark.parametrize("name", template_names())
+@pytest.mark.parametrize("name", [one for one in template_names() if one != "ovis2_5"])
 def test_an_answer_marked_so_is_not_learned_and_the_text_is_the_same(name: str) -> None:
     messages = dialogue().messages
     ignored = tuple(
@@ -151,11 +186,71 @@ def test_an_answer_marked_so_is_not_learned_and_the_text_is_the_same(name: str) 
     assert rest == [learned[1], learned[3], learned[4]]
 
 
-@pytest.mark.parametrize("name", ["chatml", "vicuna_v1"])
+@pytest.mark.parametrize("name", [one for one in template_names() if "plain" not in one])
 def test_another_role_is_learned_when_it_says_so(name: str) -> None:
     conversation = talk(message(U, "question", train=True), message(A, "answer", train=True))
     _, learned = render(name, conversation)
-    assert [one.strip().partition("<")[0] for one in learned] == ["question", "answer"]
+    assert [re.split(r"[<#]", one.strip())[0].strip() for one in learned] == ["question", "answer"]
+
+
+def test_llama_3_ends_the_last_message_in_another_way() -> None:
+    conversation = talk(message(U, "a"), message(A, "b"), message(U, "c"), message(A, "d"))
+    text, learned = render("llama_3", conversation)
+    assert learned == ["b<|eot_id|>", "d<|end_of_text|>"]
+    assert text.startswith("<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nYou are")
+
+
+def test_ovis_2_for_llama_3_leaves_white_space_out() -> None:
+    conversation = talk(message(S, " s "), message(U, " a\n"), message(A, "\nb "))
+    text, learned = render("ovis2_llama3", conversation)
+    head = "<|start_header_id|>{}<|end_header_id|>\n\n{}<|eot_id|>"
+    turns = [("system", "s"), ("user", "a"), ("assistant", "b")]
+    assert text == "<|begin_of_text|>" + "".join(head.format(*turn) for turn in turns)
+    assert learned == ["b<|eot_id|>"]
+
+
+def test_ovis_2_for_gemma_and_qwen_to_the_letter() -> None:
+    turns = [message(U, IMAGE, "a"), message(A, "b")]
+    assert render("ovis2_gemma", talk(*turns))[0] == (
+        "<bos><start_of_turn>user\n<image>a<end_of_turn>\n<start_of_turn>model\nb<end_of_turn>"
+    )
+    assert render("ovis2_qwen", talk(*turns))[0] == (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+        "<|im_start|>user\n<image>a<|im_end|>\n<|im_start|>assistant\nb<|im_end|>"
+    )
+
+
+def test_vila_2_has_qwens_system_message_without_a_full_stop() -> None:
+    text, _ = render("qwen2", talk(message(U, "a")), prompt=True)
+    assert text == (
+        "<|im_start|>system\nYou are a helpful assistant<|im_end|>\n"
+        "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["qwen2p5_instruct", "mixtral_two", "nemo"])
+def test_vita_speaks_of_the_video_where_there_are_both(name: str) -> None:
+    text, _ = render(name, talk(message(U, VIDEO, IMAGE, "a"), message(A, "b")))
+    assert "you are seeing the video, not the image." in text
+    assert "you are seeing" not in render(name, talk(message(U, AUDIO, "a"), message(A, "b")))[0]
+
+
+@pytest.mark.parametrize("name", ["v0_mmtag", "v1_mmtag"])
+def test_mmtag_writes_pictures_between_tags(name: str) -> None:
+    text, _ = render(name, talk(message(U, IMAGE, "\na"), message(A, "b")))
+    assert "<Image><image></Image>\na" in text
+
+
+def test_ovis_learns_thoughts_but_no_empty_one() -> None:
+    thought = "<think>\nx\n</think>\n\n"
+    turns = [message(U, "a"), message(A, "b"), message(U, "c"), message(A, thought + "d")]
+    text, learned = render("ovis2_5", talk(*turns))
+    assert learned == ["b<|im_end|>", thought + "d<|im_end|>"]
+    assert "<|im_start|>assistant\n<think>\n\n</think>\n\nb<|im_end|>\n" in text
+    ignored, _ = render("ovis2_5", talk(turns[0], message(A, "b", train=False), *turns[2:]))
+    assert "<|im_start|>assistant\nb<|im_end|>\n" in ignored
+    open_prompt, _ = render("ovis2_5", talk(turns[0]), prompt=True, enable_thinking=True)
+    assert open_prompt.endswith("<|im_start|>assistant\n")
 
 
 def test_chatml_to_the_letter() -> None:
@@ -261,6 +356,7 @@ REFUSED = [
     ("vicuna_v1", [{"role": "user", "content": "x"}, {"role": "system", "content": "x"}], "system"),
     ("plain", [{"role": "system", "content": "x"}], "no system turns"),
     ("plain", [{"role": "user", "content": "x"}], "writes no questions"),
+    ("ovis2_gemma", [{"role": "system", "content": "x"}], "has no system turns"),
 ]
 
 
@@ -279,7 +375,7 @@ def test_unknown_parts_are_refused(name: str) -> None:
         render(name, messages)
 
 
-@pytest.mark.parametrize("name", ["plain", "vicuna_v1"])
+@pytest.mark.parametrize("name", [one for one in template_names() if one != "chatml"])
 def test_tools_are_refused_where_there_is_no_place_for_them(name: str) -> None:
     with pytest.raises(jinja2.TemplateError, match="no place for tools"):
         render(name, dialogue(), tools=[TOOL])

@@ -16,6 +16,12 @@ from hocket.tokens.layout import layout_from, layouts, options_of
 KINDS = layouts.names()
 SIZES = [(20, 30), (1, 40), (224, 224), (700, 90)]
 LENGTHS = [1, 400, 16000, 500000]
+# Options that keep the units of a picture few and small; other layouts take their defaults.
+SMALL: dict[str, dict[str, Any]] = {
+    "image_anyres": {"size": 28},
+    "image_dynamic_s2": {"size": 28},
+    "image_tiles": {"size": 28},
+}
 
 
 def takes_sound(kind: str) -> bool:
@@ -53,20 +59,38 @@ def test_options_are_documented_and_checked(kind: str) -> None:
         layout_from({"kind": kind, "colour": 1})
 
 
-@pytest.mark.parametrize("frames", [None, 1, 5])
+def seen(kind: str, **options: Any) -> Any:
+    return layout_from({"kind": kind, **SMALL.get(kind, {}), **options})
+
+
+@pytest.mark.parametrize(("frames", "media"), [(None, 1), (None, 3), (1, 1), (5, 1)])
 @pytest.mark.parametrize("kind", SIGHT)
-def test_pictures_and_videos_fill_their_plan(kind: str, frames: int | None) -> None:
-    layout: Any = layout_from({"kind": kind})
+def test_pictures_and_videos_fill_their_plan(kind: str, frames: int | None, media: int) -> None:
+    layout = seen(kind)
     for height, width in SIZES:
-        plan = layout.plan(height, width, frames=frames)
+        plan = layout.plan(height, width, frames=frames, media=media)
         pixels = np.full((frames or 1, height, width, 3), 90, np.uint8)
         before = pixels.copy()
         units = layout.units(pixels, plan)
         assert units.dtype == np.float32
         assert len(units) == plan.units
         assert plan.pieces is None or sum(plan.pieces) == plan.rows
+        assert units.shape[1:] == layout.units(pixels[:1], layout.plan(height, width)).shape[1:]
         assert np.array_equal(pixels, before)
         assert np.array_equal(units, layout.units(pixels, plan))
+
+
+@pytest.mark.parametrize("frames", [None, 5])
+@pytest.mark.parametrize("kind", SIGHT)
+def test_rows_follow_the_connector(kind: str, frames: int | None) -> None:
+    for height, width in SIZES:
+        bare = seen(kind, rows_per_unit=4).plan(height, width, frames=frames)
+        more = seen(kind, rows_per_unit=16).plan(height, width, frames=frames)
+        assert more.rows == 4 * bare.rows
+        assert more.units == bare.units
+        learned = seen(kind, rows_per_unit=4, extra_rows=2).plan(height, width, frames=frames)
+        assert learned.rows == bare.rows + 2
+        assert learned.pieces is None or sum(learned.pieces) == learned.rows
 
 
 @pytest.mark.parametrize("kind", SOUND)

@@ -14,11 +14,13 @@ from hocket._errors import DataError, UnknownNameError
 from hocket._registry import Registry
 from hocket.chat.readers import readers
 from hocket.chat.template import read_template, template_names
+from hocket.checkpoint.export import exporters
 from hocket.data.augment import augmentations
 from hocket.data.mixture import open_source
 from hocket.data.sources import sources
 from hocket.data.spec import DatasetSpec
-from hocket.media.frames import sampler_from
+from hocket.media.frames import sampler_from, samplers
+from hocket.parts.arrange import arrangements
 from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import connectors
 from hocket.parts.vision import vision_encoders
@@ -26,6 +28,9 @@ from hocket.tokens.layout import layouts
 from hocket.tokens.text import TextEncoder
 
 REGISTRIES: list[Registry[Any]] = [
+    exporters,
+    samplers,
+    arrangements,
     audio_encoders,
     augmentations,
     connectors,
@@ -40,6 +45,9 @@ SAMPLERS: dict[str, dict[str, int | float | str]] = {
     "uniform": {"frames": 3},
     "at_fps": {"rate": 2.0, "max_frames": 4},
     "history": {"frames": 3},
+    "segments": {"frames": 3},
+    "mid_segment": {"min_frames": 2, "max_frames": 4},
+    "interval": {"seconds": 2.0, "max_frames": 4},
 }
 
 
@@ -63,7 +71,7 @@ def test_every_name_loads_and_is_documented(registry: Registry[Any], name: str) 
     assert "Temporary" not in (module.__doc__ or "")
 
 
-@pytest.mark.parametrize("kind", SAMPLERS)
+@pytest.mark.parametrize("kind", samplers.names())
 def test_samplers_survive_json_and_pick_frames(kind: str) -> None:
     sampler = sampler_from({"kind": kind, **SAMPLERS[kind]})
     assert sampler_from(json.loads(json.dumps(sampler.spec()))) == sampler

@@ -104,7 +104,7 @@ def test_model_parts_lists_every_part_with_its_options(hocket: Command) -> None:
     listed = re.findall(r"^  (\w+)", done.out, re.MULTILINE)
     for registry in (connectors, layouts, augmentations):
         assert set(registry.names()) <= set(listed)
-    assert re.search(r"^  pixel_shuffle +Fold .*\n +fold=2$", done.out, re.MULTILINE)
+    assert re.search(r"^  pixel_shuffle +Fold .*\n +fold=2 ", done.out, re.MULTILINE)
     with pytest.raises(UnknownNameError) as unknown:
         sampler_from({"kind": "?"})
     samplers = str(unknown.value).partition("Known: ")[2].rstrip(".").split(", ")

@@ -1,78 +1,98 @@
-"""Samplers pick the frames that their formulas say."""
+"""Every sampler has a name, comes back from its spec and stays inside the video."""
 
 from __future__ import annotations
 
-import numpy as np
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+
 import pytest
 
-from hocket._errors import ConfigError, MediaError, UnknownNameError
-from hocket.media.frames import BLANK, AtFps, FrameSampler, History, Uniform, sampler_from
+from hocket._errors import ConfigError, UnknownNameError
+from hocket.media.frames import (
+    BLANK,
+    AtFps,
+    FrameSampler,
+    History,
+    Interval,
+    MidSegment,
+    Segments,
+    Uniform,
+    sampler_from,
+    samplers,
+)
+
+ALL: list[FrameSampler] = [
+    Uniform(8),
+    Uniform(8, rounding="down", short="repeat"),
+    AtFps(0.5, 64),
+    AtFps(2, 64, rule="first"),
+    AtFps(1, 16, rule="stride", min_frames=4, start_seconds=0, end_seconds=9),
+    AtFps(1, 16, rule="ceiling"),
+    History(8),
+    Segments(8),
+    Segments(8, seed=5, short="first"),
+    MidSegment(),
+    MidSegment(1, 5),
+    Interval(2.5, 9),
+]
 
 
-def navila(frames: list[int], count: int) -> list[int]:
-    """NaVILA's vlnce_frame_sampling, with -1 for its black pictures."""
-    frames = list(frames)
-    while len(frames) < count:
-        frames.insert(0, BLANK)
-    last = len(frames) - 1
-    past = np.linspace(0, last, num=count - 1, endpoint=False, dtype=int)
-    return [frames[i] for i in past] + [frames[last]]
-
-
-@pytest.mark.parametrize("frames", [1, 2, 3, 8])
-def test_history_is_navila(frames: int) -> None:
-    for count in range(1, 70):
-        assert History(frames).pick(count, 1.0) == navila(list(range(count)), frames)
-
-
-def test_uniform_is_rounded_linspace_and_keeps_short_videos() -> None:
-    assert Uniform(8).pick(100, 30.0) == [0, 14, 28, 42, 57, 71, 85, 99]
-    assert Uniform(8).pick(3, 30.0) == [0, 1, 2]
-    assert Uniform(1).pick(9, 30.0) == [0]
-    for count in range(1, 60):
-        for frames in range(1, 20):
-            picked = Uniform(frames).pick(count, 1.0)
-            assert picked == sorted(set(picked)) and len(picked) == min(count, frames)
-
-
-def test_at_fps() -> None:
-    assert AtFps(1.0, 16).pick(90, 30.0) == [0, 30, 60]
-    assert AtFps(1.0, 16).pick(91, 30.0) == [0, 30, 60, 90]
-    assert AtFps(2.0, 99).pick(75, 25.0) == [0, 12, 25, 37, 50, 62]
-    assert AtFps(60.0, 99).pick(4, 30.0) == [0, 1, 2, 3]
-    assert AtFps(0.1, 99).pick(4, 30.0) == [0]
-    assert AtFps(1.0, 4).pick(3000, 30.0) == [0, 990, 1980, 2970]
-    with pytest.raises(MediaError, match="frame rate"):
-        AtFps(1.0, 4).pick(10, 0.0)
-
-
-def test_at_fps_stays_inside_and_grows() -> None:
-    for count in range(1, 80, 3):
-        for fps in (0.5, 7.3, 23.976, 29.97, 60.0):
-            for rate in (0.3, 1.0, 2.5, 24.0):
-                picked = AtFps(rate, 1000).pick(count, fps)
-                assert picked[0] == 0 and picked[-1] < count
-                assert picked == sorted(set(picked))
-
-
-@pytest.mark.parametrize("sampler", [Uniform(8), AtFps(0.5, 64), History(8)])
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
 def test_specs_round_trip(sampler: FrameSampler) -> None:
-    assert sampler_from(sampler.spec()) == sampler
+    spec = json.loads(json.dumps(sampler.spec()))
+    assert sampler_from(spec) == sampler
     assert isinstance(sampler, FrameSampler)
 
 
-def test_bad_specs() -> None:
+@pytest.mark.parametrize("sampler", ALL, ids=repr)
+def test_picks_are_ordered_frames_of_the_video(sampler: FrameSampler) -> None:
+    for count in (1, 2, 3, 7, 8, 9, 50, 401):
+        for fps in (0.4, 1.0, 10.0, 29.97):
+            picked = sampler.pick(count, fps)
+            assert picked == sorted(picked)
+            assert picked[-1] >= 0
+            assert all(BLANK <= index < count for index in picked)
+
+
+def test_every_file_is_in_the_list_above() -> None:
+    assert {str(sampler.spec()["kind"]) for sampler in ALL} == set(samplers.names())
+
+
+def test_a_spec_holds_only_what_differs_from_the_defaults() -> None:
+    assert Uniform(8).spec() == {"kind": "uniform", "frames": 8}
+    assert AtFps(1.0, 4).spec() == {"kind": "at_fps", "rate": 1.0, "max_frames": 4}
+    assert Segments(4, seed=0).spec() == {"kind": "segments", "frames": 4, "seed": 0}
+
+
+def test_unknown_names() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'uniform'"):
         sampler_from({"kind": "unifrom", "frames": 8})
-    for spec, match in (
+
+
+@pytest.mark.parametrize(
+    ("spec", "match"),
+    [
         ({"frames": 8}, "kind is None"),
-        ({"kind": "uniform"}, "expected .'frames'"),
-        ({"kind": "uniform", "frames": 8, "fps": 1}, "fps"),
+        ({"kind": "uniform"}, r"\['frames'\] missing"),
+        ({"kind": "at_fps", "max_frames": 3}, r"\['rate'\] missing, found options \['max_frames'"),
+        ({"kind": "uniform", "frames": 8, "fps": 1}, "no option 'fps'"),
+        ({"kind": "uniform", "frames": 8, "roundin": "down"}, "Did you mean 'rounding'"),
         ({"kind": "uniform", "frames": "8"}, "whole number"),
+        ({"kind": "uniform", "frames": True}, "whole number"),
         ({"kind": "history", "frames": 0}, "whole number"),
         ({"kind": "at_fps", "rate": 0, "max_frames": 8}, "above 0"),
         ({"kind": "at_fps", "rate": "1", "max_frames": 8}, "a number"),
         ({"kind": "at_fps", "rate": float("nan"), "max_frames": 8}, "above 0"),
-    ):
-        with pytest.raises(ConfigError, match=match):
-            sampler_from(spec)
+    ],
+)
+def test_wrong_options(spec: Mapping[str, int | float | str], match: str) -> None:
+    with pytest.raises(ConfigError, match=match) as caught:
+        sampler_from(spec)
+    assert len(str(caught.value).splitlines()) <= 3
+
+
+def test_samplers_need_no_torch() -> None:
+    code = "import hocket.media.frames, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

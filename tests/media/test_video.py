@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -300,3 +301,130 @@ def test_places_compare(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     assert len({Video.from_path(path), Video.from_path(path)}) == 1
     assert Video.from_path(path) != Video.from_frames([path])
+
+
+def test_a_folder_of_pictures_is_a_video(tmp_path: Path) -> None:
+    for index in range(12):
+        PIL.Image.new("RGB", (8, 6), (shade(index),) * 3).save(tmp_path / f"f{index}.png")
+    video = Video.from_folder(tmp_path, fps=4.0)
+    info = video.probe()
+    assert (info.frames, info.fps, info.height, info.width) == (12, 4.0, 6, 8)
+    frames, times = video.load(EVERY)
+    assert [int(frame[0, 0, 0]) for frame in frames] == [shade(index) for index in range(12)]
+    np.testing.assert_allclose(times, np.arange(12) / 4)
+    assert Video.from_folder(str(tmp_path)).load(Uniform(2))[1].tolist() == [0.0, 11.0]
+    assert video == pickle.loads(pickle.dumps(video)) != Video.from_folder(tmp_path)
+    assert Video.from_folder(tmp_path, pattern="f1*.png").probe().frames == 3
+    for limits in (Limits(max_frames=5), Limits(max_video_seconds=2), Limits(max_pixels=40)):
+        with pytest.raises(MediaError, match=re.escape(str(tmp_path))):
+            video.load(EVERY, limits)
+
+
+def test_pictures_of_a_folder_are_opened_only_when_picked(tmp_path: Path) -> None:
+    for index in range(4):
+        PIL.Image.new("RGB", (8, 6)).save(tmp_path / f"{index}.png")
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    video = Video.from_folder(tmp_path)
+    assert len(video.load(Uniform(2))[0]) == 2
+    with pytest.raises(MediaError, match=r"2\.png: not a picture"):
+        video.load(EVERY)
+    (tmp_path / "times.txt").write_text("0 0.5 1")
+    with pytest.raises(MediaError, match="several endings"):
+        Video.from_folder(tmp_path)
+    with pytest.raises(MediaError, match="above 0"):
+        Video.from_folder(tmp_path, pattern="*.png", fps=0)
+
+
+def test_a_short_history_of_a_folder_begins_with_black_frames(tmp_path: Path) -> None:
+    for index in range(2):
+        PIL.Image.new("RGB", (8, 6), (200, 100, 50)).save(tmp_path / f"{index}.png")
+    frames, times = Video.from_folder(tmp_path).load(History(4))
+    assert frames.shape == (4, 6, 8, 3)
+    assert not frames[:2].any() and (frames[2:] == [200, 100, 50]).all()
+    assert times.tolist() == [0.0, 0.0, 0.0, 1.0]
+
+
+def test_a_frame_picked_twice_is_given_twice(tmp_path: Path) -> None:
+    video = Video.from_path(write(tmp_path / "a.mp4", count=3))
+    frames, times = video.load(Uniform(5, short="repeat"))
+    assert shades(frames) == [0, 0, 1, 2, 2]
+    np.testing.assert_allclose(times, [0, 0, 0.1, 0.2, 0.2], atol=1e-6)
+    assert video.pick_count(Uniform(5, short="repeat")) == 5
+
+
+def test_an_empty_window_names_the_file(tmp_path: Path) -> None:
+    video = Video.from_path(write(tmp_path / "a.mp4"))
+    late = AtFps(1, 8, rule="stride", start_seconds=5, end_seconds=9)
+    with pytest.raises(MediaError, match=r"a\.mp4: at_fps starts at 5 s, but the video ends at 2"):
+        video.load(late)
+
+
+def write_with_sound(path: Path, codec: str, *, channels: int = 1, hertz: float = 500.0) -> Path:
+    """2.4 s of grey frames and 1.5 s of a tone of amplitude 0.5 at 48 kHz, left only."""
+    layout = "mono" if channels == 1 else "stereo"
+    tone = np.zeros((channels, 72000), np.float32)
+    tone[0] = 0.5 * np.sin(2 * np.pi * hertz * np.arange(72000) / 48000)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=FPS)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        sound = container.add_stream(codec, rate=48000, layout=layout)
+        pixels = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+        for _ in range(COUNT):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(video.encode(None))
+        whole = av.AudioFrame.from_ndarray(tone, format="fltp", layout=layout)
+        whole.sample_rate, whole.pts = 48000, 0
+        form, size = sound.codec_context.format.name, sound.codec_context.frame_size
+        resampler = av.AudioResampler(form, layout, 48000, size or None)
+        for part in [*resampler.resample(whole), *resampler.resample(None)]:
+            container.mux(sound.encode(part))
+        container.mux(sound.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "aac"), ("a.mkv", "flac"), ("a.avi", "pcm_s16le"), ("a.ts", "mp2")],
+)
+def test_the_sound_of_a_video(tmp_path: Path, name: str, codec: str) -> None:
+    path = write_with_sound(tmp_path / name, codec, channels=2)
+    for video in (Video.from_path(path), Video.from_bytes(path.read_bytes())):
+        assert video.probe().frames == COUNT
+        sound = video.sound()
+        assert sound is not None
+        assert sound.seconds() == pytest.approx(1.5, abs=0.06)
+        for rate in (16000, 24000):
+            wave = sound.load(rate)
+            assert wave.dtype == np.float32 and len(wave) == sound.frames(rate)
+            middle = wave[rate // 4 : rate // 4 + rate]
+            # One of two channels is silent and both are averaged.
+            assert np.abs(middle).max() == pytest.approx(0.25, abs=0.03)
+            assert int(np.argmax(np.abs(np.fft.rfft(middle)))) == 500
+        with pytest.raises(MediaError, match="max_audio_seconds"):
+            sound.load(16000, Limits(max_audio_seconds=1))
+
+
+def test_the_sound_is_decoded_only_when_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_with_sound(tmp_path / "a.mp4", "aac")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("decoded a sound")
+
+    monkeypatch.setattr("hocket.media.audio._decode_container", refuse)
+    sound = Video.from_path(path).sound()
+    assert sound is not None and sound.where.name == str(path)
+    with pytest.raises(AssertionError, match="decoded a sound"):
+        sound.load(16000)
+
+
+def test_videos_without_a_sound(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4")
+    assert Video.from_path(path).sound() is None
+    assert Video.from_frames(pictures(tmp_path)).sound() is None
+    assert Video.from_array(np.zeros((1, 2, 2, 3), np.uint8), [0.0]).sound() is None
+    with pytest.raises(MediaError, match=r"no\.mp4: no such file"):
+        Video.from_path(tmp_path / "no.mp4").sound()
+    with pytest.raises(MediaError, match="max_file_bytes"):
+        Video.from_path(path).sound(Limits(max_file_bytes=50))

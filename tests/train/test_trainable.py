@@ -70,7 +70,7 @@ def test_weight_decay_touches_matrices_only(built: Built) -> None:
         "model.vision_tower.embeddings.position_embedding.weight",
         "model.vision_tower.embeddings.patch_embedding.bias",
         "model.language_model.norm.weight",
-        "model.multi_modal_projector.norm.weight",
+        "model.multi_modal_projector.layer_norm.weight",
     ):
         assert name in chosen.plain
 

@@ -16,10 +16,17 @@ from hocket.media.image import Image
 
 _SUFFIX = ".jinja"
 _FOLDER = files("hocket.chat") / "templates"
+# Other names that LLaVA, VILA and VITA give to the same rendering.
+_ALIASES = {
+    "v1": "vicuna_v1",
+    "minicpm": "vicuna_v1",
+    "hermes-2": "chatml_direct",
+    "mistral_direct": "chatml_direct",
+}
 
 
 def template_names() -> list[str]:
-    """Return the names of the chat templates, sorted."""
+    """Return the names of the chat templates, sorted, without other names for the same one."""
     found = [entry.name for entry in _FOLDER.iterdir()]
     return sorted(name.removesuffix(_SUFFIX) for name in found if name.endswith(_SUFFIX))
 
@@ -27,9 +34,13 @@ def template_names() -> list[str]:
 def read_template(name: str) -> str:
     """Return the Jinja source of a chat template.
 
+    Args:
+        name: one of `template_names`, or the name that LLaVA, VILA or VITA gives to it.
+
     Raises:
         UnknownNameError: no template has the name.
     """
+    name = _ALIASES.get(name, name)
     names = template_names()
     if name not in names:
         raise UnknownNameError("chat template", name, names)

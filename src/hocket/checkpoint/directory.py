@@ -27,7 +27,7 @@ SHIM = "hub_hocket.py"
 _JSON = ("config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json")
 _NEEDED = (*_JSON, "chat_template.jinja")
 _HASHED_BYTES = 2**30
-_SHIM_TEXT = (
+SHIM_TEXT = (
     '"""Points transformers at the installed hocket package: pip install hocket."""\n\n'
     "from hocket import HocketConfig, HocketForConditionalGeneration, HocketProcessor"
     "  # noqa: F401\n"
@@ -71,6 +71,24 @@ def write_checkpoint(
         provenance: where weights and data came from.
     """
     model.save_pretrained(folder)
+    write_sides(folder, processor, recipe=recipe, provenance=provenance)
+
+
+def write_sides(
+    folder: Path,
+    processor: HocketProcessor,
+    *,
+    recipe: str = "",
+    provenance: dict[str, Any] | None = None,
+) -> None:
+    """Write what stands beside ``config.json`` and the weights, which are there already.
+
+    Args:
+        folder: where to write.
+        processor: the model's processor.
+        recipe: the resolved configuration of the run, as YAML.
+        provenance: where weights and data came from.
+    """
     processor.save_pretrained(folder)
     _add_shim(folder)
     if recipe:
@@ -192,7 +210,7 @@ def _name_of(key: Any) -> str:
 
 def _add_shim(folder: Path) -> None:
     """Let transformers find the package when nobody imported it."""
-    (folder / SHIM).write_text(_SHIM_TEXT, encoding="utf-8")
+    (folder / SHIM).write_text(SHIM_TEXT, encoding="utf-8")
     module = SHIM.removesuffix(".py")
     model = f"{module}.HocketForConditionalGeneration"
     maps = {

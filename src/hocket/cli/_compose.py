@@ -37,6 +37,7 @@ PACKAGED = Path(__file__).resolve().parent.parent / "configs"
 USER_FOLDER = "configs"
 
 _FILE_OVERRIDE = re.compile(rf"({'|'.join(GROUPS)})=(.+\.ya?ml)", re.DOTALL)
+_KIND_OVERRIDE = re.compile(r"\+\+([\w.]+)\.kind=(.*)")
 _REFERENCE = re.compile(r"\$\{[\w.\-\[\]]+\}")
 _RUN_KEYS = frozenset({"data", "model", "train", "name", "out"})
 _ROOT = "_root_config"
@@ -154,7 +155,7 @@ def _compose(overrides: Sequence[str]) -> Tree:
     arguments = [f"hydra.searchpath=[{path}]", *(text for text in prepared if text)]
     try:
         with _no_environment(), initialize_config_dir(str(primary), version_base="1.3"):
-            config = compose(_store_root(), arguments)
+            config = compose(_store_root(), _without_stale_options(arguments))
             raw = OmegaConf.to_container(config, resolve=False)
             _refuse_code("", raw)
             tree = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -172,6 +173,20 @@ def _compose(overrides: Sequence[str]) -> Tree:
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f"{_yaml_reason(error)} Correct the file.") from None
     return _settle(tree)
+
+
+def _without_stale_options(arguments: Sequence[str]) -> list[str]:
+    """Let ``x.kind=y`` drop the options of the kind before it, which another kind does not have."""
+    kinds = [found for text in arguments if (found := _KIND_OVERRIDE.fullmatch(text))]
+    if not kinds:
+        return list(arguments)
+    before = compose(_store_root(), [text for text in arguments if not text.startswith("++")])
+    dropped = []
+    for part, kind in (found.groups() for found in kinds):
+        options = OmegaConf.select(before, f"{part}.options")
+        if options and OmegaConf.select(before, f"{part}.kind") != kind:
+            dropped.append(f"~{part}.options")
+    return [*dropped, *arguments]
 
 
 def _store_root() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -18,13 +18,14 @@ from hocket.chat.readers import readers
 from hocket.chat.template import read_template, template_names
 from hocket.checkpoint.directory import find_checkpoint, load_checkpoint
 from hocket.checkpoint.loading import Placement
+from hocket.cli import _export, _import, _tools
 from hocket.cli._compose import RunConfig, compose_run
 from hocket.cli._session import start_session
 from hocket.cli.show.sizes import describe_composition
 from hocket.data.augment import augmentations
 from hocket.data.mixture import Mixture, open_source
 from hocket.data.sources import sources
-from hocket.media.frames import AtFps, History, Uniform
+from hocket.media.frames import samplers
 from hocket.model.build import Built, build
 from hocket.parts.arrange import arrangements
 from hocket.parts.audio import audio_encoders
@@ -32,9 +33,10 @@ from hocket.parts.connector import connectors
 from hocket.parts.vision import vision_encoders
 from hocket.tokens.layout import layouts
 
-SAMPLERS: Mapping[str, type[Any]] = {"uniform": Uniform, "at_fps": AtFps, "history": History}
-
 app = typer.Typer(help=__doc__, no_args_is_help=True)
+_export.add(app)
+_import.add(app)
+_tools.add(app)
 
 
 class Kind(NamedTuple):
@@ -66,9 +68,9 @@ def parts() -> None:
         typer.echo(f"{kind.title} ({kind.key})")
         for part in kind.parts():
             options = " ".join(f"{name}={value}" for name, value in part.options.items())
-            typer.echo(f"  {part.name:14}{part.summary}")
+            typer.echo(f"  {part.name:18}{part.summary}")
             if options:
-                typer.echo(f"  {'':14}{options}")
+                typer.echo(f"  {'':18}{options}")
         typer.echo()
 
 
@@ -111,7 +113,7 @@ def list_kinds() -> list[Kind]:
             _registered(connectors),
         ),
         Kind("arrangements of tiles", "model.vision.arrange.kind", _registered(arrangements)),
-        Kind("frame samplers", "model.video.sampler", _samplers),
+        Kind("frame samplers", "model.video.sampler", _registered(samplers)),
         Kind("chat templates", "model.tokenizer.template", _templates),
         Kind("sources", "data.datasets.*.source", _registered(sources)),
         Kind("readers", "data.datasets.*.reader", _registered(readers)),
@@ -148,10 +150,6 @@ def _registered(registry: Registry[Any]) -> Callable[[], list[Part]]:
         return listed
 
     return found
-
-
-def _samplers() -> list[Part]:
-    return [Part(name, _options(cls), _summary(cls)) for name, cls in SAMPLERS.items()]
 
 
 def _templates() -> list[Part]:

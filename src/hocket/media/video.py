@@ -19,7 +19,9 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from hocket._errors import MediaError
+from hocket.media.audio import Audio
 from hocket.media.container import check_codec, opened, packets
+from hocket.media.folder import frame_files
 from hocket.media.frames import BLANK, FrameSampler
 from hocket.media.image import Image
 from hocket.media.limits import DEFAULT_LIMITS, Limits
@@ -94,13 +96,33 @@ class Video:
     def from_frames(cls, paths: Sequence[Path | str], *, fps: float = 1.0) -> Video:
         """Refer to pictures of one size that are the frames, in order, ``fps`` a second.
 
+        At the default of one a second the time of a frame is its number.
+
         Raises:
             MediaError: no pictures, or a rate that is not above 0.
         """
         pictures = tuple(Path(path) for path in paths)
         if not pictures:
             raise MediaError("a video of pictures: the list is empty. Name at least one picture.")
-        name = f"{pictures[0]} (first of {len(pictures)} frames)"
+        return cls._of_pictures(pictures, fps, f"{pictures[0]} (first of {len(pictures)} frames)")
+
+    @classmethod
+    def from_folder(
+        cls, path: Path | str, *, fps: float = 1.0, pattern: str | None = None
+    ) -> Video:
+        """Refer to the pictures of a folder, ``fps`` a second, numbers in names in their order.
+
+        The folder is listed now and its pictures are opened later; see `frame_files` for which
+        files count. At the default of one a second the time of a frame is its number.
+
+        Raises:
+            MediaError: no folder, no file that fits ``pattern``, files of several endings when
+                there is no pattern, or a rate that is not above 0.
+        """
+        return cls._of_pictures(frame_files(path, pattern=pattern), fps, str(path))
+
+    @classmethod
+    def _of_pictures(cls, pictures: tuple[Path, ...], fps: float, name: str) -> Video:
         if not 0 < fps < float("inf"):
             raise MediaError(f"{name}: {fps} frames per second, expected above 0. Correct fps.")
         return cls(Where.of_array(name), pictures=pictures, picture_fps=fps)
@@ -142,6 +164,19 @@ class Video:
                 height, width = _first_size(container, self.where, limits)
         line = self._timeline(limits)
         return VideoInfo(line.frames, line.fps, line.seconds, height, width)
+
+    def sound(self, limits: Limits = DEFAULT_LIMITS) -> Audio | None:
+        """Return the first sound of the file, decoded later, or None where there is none.
+
+        Its first sample is the first of the track. Pictures and arrays have no sound.
+
+        Raises:
+            MediaError: not a video, damaged or over ``max_file_bytes``.
+        """
+        if self.frames is not None or self.pictures:
+            return None
+        with opened(self.where, limits, noun="video") as container:
+            return Audio(self.where) if container.streams.audio else None
 
     def pick_count(self, sampler: FrameSampler, limits: Limits = DEFAULT_LIMITS) -> int:
         """Return how many frames `load` will return, decoding none.

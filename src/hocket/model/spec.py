@@ -99,7 +99,7 @@ class VideoSpec:
     """How a video becomes frames for a tower.
 
     Attributes:
-        sampler: name of the frame sampler: ``uniform``, ``at_fps`` or ``history``.
+        sampler: name of the frame sampler, a file in ``media/frames``.
         options: options of the sampler, such as ``{"frames": 8}``.
         tower: an encoder of its own for videos; None shares the vision tower.
     """

@@ -51,6 +51,8 @@ class HocketTowers(HocketPreTrainedModel):
         self.video_projector: Connector | None = None
         self.audio_tower: PreTrainedModel | None = None
         self.audio_projector: Connector | None = None
+        if config.vision_arrange is not None:
+            self.image_arrange = build_arrange(config.vision_arrange, width=width)
         if config.vision_config is not None:
             self.vision_tower, self.multi_modal_projector = _build(
                 vision_encoders,
@@ -58,9 +60,8 @@ class HocketTowers(HocketPreTrainedModel):
                 config.vision_encoder,
                 config.vision_connector,
                 width,
+                self.image_arrange,
             )
-        if config.vision_arrange is not None:
-            self.image_arrange = build_arrange(config.vision_arrange, width=width)
         if config.video_config is not None:
             self.video_tower, self.video_projector = _build(
                 vision_encoders,
@@ -132,10 +133,13 @@ def _build(
     encoder: Options,
     connector: Options,
     width: int,
+    arrange: Arrange | None = None,
 ) -> tuple[PreTrainedModel, Connector]:
     """Return a tower and the connector from its features to rows of that width."""
     kind = kinds.get(encoder["kind"])
     in_width = kind.width(config, encoder)
+    if arrange is not None:
+        in_width = arrange.in_width(in_width)
     return kind.build(config), build_connector(connector, in_width=in_width, out_width=width)
 
 

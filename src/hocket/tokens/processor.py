@@ -27,7 +27,7 @@ from hocket.tokens.batch import IGNORED, pad_batch
 from hocket.tokens.example import Example, Outline, cost_of
 from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from
 from hocket.tokens.span import Modality, Plan, Span
-from hocket.tokens.text import TextEncoder, Tokens
+from hocket.tokens.text import TextEncoder, TextRules, Tokens
 from hocket.tokens.tokenizer import AUDIO, IMAGE, VIDEO
 
 Options = dict[str, Any]
@@ -57,6 +57,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         video_sampling: options of the frame sampler, or None without video.
         video_layout: options of the layout of frames; None shares that of pictures.
         chat_template: Jinja source of the chat template.
+        text_rules: options of `hocket.tokens.text.TextRules`, for imported checkpoints only.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         video_sampling: Options | None = None,
         video_layout: Options | None = None,
         chat_template: str | None = None,
+        text_rules: Options | None = None,
     ) -> None:
         super().__init__(tokenizer, chat_template=chat_template or tokenizer.chat_template)
         self.image_layout = image_layout
         self.audio_layout = audio_layout
         self.video_sampling = video_sampling
         self.video_layout = video_layout
+        self.text_rules = text_rules
         self.images: ImageLayout | None = layout_from(image_layout) if image_layout else None  # type: ignore[assignment] # the kind decides which protocol holds
         self.films: ImageLayout | None = layout_from(video_layout) if video_layout else self.images  # type: ignore[assignment] # as above
         self.sounds: AudioLayout | None = layout_from(audio_layout) if audio_layout else None  # type: ignore[assignment] # as above
@@ -83,6 +86,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             Modality.AUDIO: self._id_of(AUDIO),
         }
         self._modality_of = {token: kind for kind, token in self.placeholder_ids.items()}
+        self._rules = TextRules.from_options(text_rules)
         self._text: TextEncoder | None = None
 
     @classmethod
@@ -94,7 +98,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``processor_config.json`` holds: the layouts, nothing derived."""
-        keep = ("image_layout", "audio_layout", "video_sampling", "video_layout")
+        keep = ("image_layout", "audio_layout", "video_sampling", "video_layout", "text_rules")
         return {"processor_class": type(self).__name__} | {
             name: self.__dict__[name] for name in keep
         }
@@ -106,13 +110,9 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         Raises:
             ConfigError: the checkpoint has no chat template.
         """
-        if self._text is None:
-            if not self.chat_template:
-                raise ConfigError(
-                    "the processor has no chat template. Set model.tokenizer.template."
-                )
-            self._text = TextEncoder(self.tokenizer, self.chat_template)
-        return self._text
+        if not self.chat_template:
+            raise ConfigError("the processor has no chat template. Set model.tokenizer.template.")
+        return self._encoder()
 
     def measure(self, conversation: Conversation, *, for_answer: bool = False) -> Outline:
         """Tokenise a conversation and plan its media from their headers, decoding nothing.
@@ -202,7 +202,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         }
         examples = []
         for number, one in enumerate(texts):
-            ids = self.tokenizer(one, add_special_tokens=False)["input_ids"]
+            ids = self._encoder().encode_text(one)
             media = [
                 self._next(queues, self._modality_of[i]) for i in ids if i in self._modality_of
             ]
@@ -224,6 +224,12 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         media = ["pixel_values", "image_spans", "pixel_values_videos", "video_spans"]
         sound = ["frame_times", "input_features", "feature_lengths", "audio_spans"]
         return ["input_ids", "attention_mask", *media, *sound]
+
+    def _encoder(self) -> TextEncoder:
+        template = self.chat_template or ""
+        if self._text is None or self._text.template != template:
+            self._text = TextEncoder(self.tokenizer, template, self._rules)
+        return self._text
 
     def _decode_all(self, media: Sequence[Medium], outline: Outline) -> Example:
         message = Message(Role.USER, tuple(media))

@@ -8,6 +8,10 @@ Control tokens come from the template only. Where somebody's text happens to spe
 piece then holds the whole token, the text survives unchanged, and everything else is tokenised
 exactly as in one call. The same holds where a text starts or ends inside a token, so that neither
 the template nor the next part can complete it.
+
+Checkpoints of LLaVA, VILA and VITA were trained on ids of another kind, chunk by chunk and with
+start tokens of the tokenizer's; `TextRules` says which, and importers set them. Without rules the
+text is tokenised in one call.
 """
 
 from __future__ import annotations
@@ -15,20 +19,64 @@ from __future__ import annotations
 import bisect
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jinja2
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from hocket._errors import ConfigError, DataError
 from hocket.chat.conversation import Conversation
 from hocket.chat.template import to_messages
+from hocket.tokens.sentencepiece import without_dummy_prefix
+from hocket.tokens.tokenizer import AUDIO, IMAGE, VIDEO
 
 # Private-use characters: the first one that no text of the conversation holds marks the cuts.
 _MARKS = [chr(code) for code in range(0xE000, 0xE010)]
+_PLACEHOLDERS = re.compile(f"({IMAGE}|{VIDEO}|{AUDIO})")
+
+
+@dataclass(frozen=True)
+class TextRules:
+    """How a checkpoint's text became ids when it was trained; the defaults are Hocket's own way.
+
+    Attributes:
+        chunked: tokenise the text between two media by itself, as LLaVA, VILA-1.5 and VITA do:
+            SentencePiece then puts its dummy space in front of each chunk.
+        start_tokens: how many start tokens come first, whatever the template writes; None leaves
+            that to the template. One for LLaVA and VITA on Llama 2, two for VILA-1.5 and NaVILA
+            on Llama 3 and Mistral, whose template and tokenizer both write one.
+        image_start: text in front of each picture, ``<im_start>`` with LLaVA's
+            ``mm_use_im_start_end``.
+        image_end: text behind each picture, ``<im_end>`` with LLaVA's ``mm_use_im_start_end``.
+        strip: leave out white space around each message, as VILA does.
+    """
+
+    chunked: bool = False
+    start_tokens: int | None = None
+    image_start: str = ""
+    image_end: str = ""
+    strip: bool = False
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any] | None) -> TextRules:
+        """Return the rules that ``processor_config.json`` holds; None means the defaults.
+
+        Raises:
+            ConfigError: an option has no such name.
+        """
+        known = [one.name for one in fields(cls)]
+        if unknown := sorted(set(options or {}) - set(known)):
+            raise ConfigError(
+                f"text_rules has {', '.join(unknown)}, expected some of {', '.join(known)}. "
+                "Remove it from processor_config.json, or use a newer hocket."
+            )
+        return cls(**(options or {}))
 
 
 class Tokens(NamedTuple):
@@ -52,17 +100,49 @@ class TextEncoder:
     Args:
         tokenizer: a fast tokenizer; character offsets are needed.
         template: Jinja source of the chat template.
+        rules: how an imported checkpoint was tokenised; the default is one call.
+
+    Raises:
+        ConfigError: the rules want start tokens and the tokenizer has none.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, template: str) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        template: str,
+        rules: TextRules = TextRules(),
+    ) -> None:
+        if rules.start_tokens and tokenizer.bos_token is None:
+            raise ConfigError(
+                f"text_rules wants {rules.start_tokens} start tokens, but the tokenizer has no "
+                "bos_token. Set bos_token in tokenizer_config.json or drop start_tokens."
+            )
         self.tokenizer = tokenizer
         self.template = template
+        self.rules = rules
+        self._first: Tokenizer = tokenizer.backend_tokenizer
         added = list(tokenizer.added_tokens_decoder.values())
         self._control = _Cutter(token.content for token in added if token.special)
         self._every = _Cutter(token.content for token in added)
 
-    def encode(self, conversation: Conversation, *, for_answer: bool = False) -> Tokens:
-        """Return ids and learned mask; `for_answer` opens the assistant's next turn.
+    @cached_property
+    def _further(self) -> Tokenizer:
+        return without_dummy_prefix(self._first)
+
+    def encode(
+        self,
+        conversation: Conversation,
+        *,
+        for_answer: bool = False,
+        thinking: bool | None = None,
+    ) -> Tokens:
+        """Return ids and learned mask.
+
+        Args:
+            conversation: the dialogue.
+            for_answer: open the assistant's next turn.
+            thinking: what the template reads as ``enable_thinking``; None leaves it to the
+                template.
 
         Raises:
             DataError: the template refuses the conversation.
@@ -70,38 +150,68 @@ class TextEncoder:
         messages = to_messages(conversation)
         tools = list(conversation.tools)
         mark = _free_mark(messages, tools, conversation.source)
+        choice = {} if thinking is None else {"enable_thinking": thinking}
         text, learned = self._render(
             [self._guard(message, mark) for message in messages],
             self._every.mark_values(tools, mark),
             conversation.source,
-            for_answer,
+            {"add_generation_prompt": for_answer, **choice},
         )
-        ids: list[int] = []
-        mask: list[bool] = []
         starts = [start for start, _ in learned]
-        base = 0
-        for piece in text.split(mark):
-            for token, start, stop in self._tokenise(piece, base, starts):
-                ids.append(token)
-                mask.append(_inside(learned, starts, start, stop))
-            base += len(piece) + len(mark)
-        return Tokens(ids, mask)
+        placed = list(self._place(text, mark, starts))
+        mask = [_inside(learned, starts, start, stop) for _, start, stop in placed]
+        return Tokens([token for token, _, _ in placed], mask)
 
-    def _tokenise(self, piece: str, base: int, starts: Sequence[int]) -> list[_Placed]:
+    def encode_text(self, text: str) -> list[int]:
+        """Return the ids of text that a template wrote already, placeholders included."""
+        return [token for token, _, _ in self._place(text, None, [])]
+
+    def _place(self, text: str, mark: str | None, starts: Sequence[int]) -> Iterator[_Placed]:
+        """Yield every token with its characters, by the rules of the checkpoint."""
+        base = 0
+        count = self.rules.start_tokens
+        start = self.tokenizer.bos_token
+        if count is not None and start is not None:
+            while text.startswith(start, base):
+                base += len(start)
+            if count > 1 and base:
+                # The last of several stands in the text, where it keeps a dummy space away.
+                base -= len(start)
+                count -= 1
+            yield from [_Placed(self.tokenizer.bos_token_id, 0, 0)] * count
+        first = True
+        for piece, begin in _split(text[base:], mark, self.rules.chunked):
+            if self.rules.chunked and _PLACEHOLDERS.fullmatch(piece):
+                first = True
+                at = base + begin
+                token = self.tokenizer.convert_tokens_to_ids(piece)
+                yield _Placed(token, at, at + len(piece))
+            elif piece:
+                yield from self._tokenise(piece, base + begin, starts, first=first)
+                first = False
+
+    def _tokenise(
+        self, piece: str, base: int, starts: Sequence[int], *, first: bool
+    ) -> list[_Placed]:
         """Tokenise a piece of the rendering that starts at character `base`.
 
-        A prompt ends where the learned text starts, so no token may reach over that border.
+        A prompt ends where the learned text starts, so no token may reach over that border. What
+        is not `first` goes on after a cut and gets no dummy space.
         """
-        encoded = self.tokenizer(piece, add_special_tokens=False, return_offsets_mapping=True)
-        for start, stop in encoded["offset_mapping"]:
+        core = self._first if first else self._further
+        # A file or an earlier call may have left these on, and they would cut text silently.
+        core.no_truncation()
+        core.no_padding()
+        encoded = core.encode(piece, add_special_tokens=False)
+        for start, stop in encoded.offsets:
             at = bisect.bisect_right(starts, base + start)
             if at < len(starts) and starts[at] < base + stop:
                 cut = starts[at] - base
                 return [
-                    *self._tokenise(piece[:cut], base, starts),
-                    *self._tokenise(piece[cut:], base + cut, starts),
+                    *self._tokenise(piece[:cut], base, starts, first=first),
+                    *self._tokenise(piece[cut:], base + cut, starts, first=False),
                 ]
-        pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        pairs = zip(encoded.ids, encoded.offsets, strict=True)
         return [_Placed(token, base + start, base + stop) for token, (start, stop) in pairs]
 
     def _guard(self, message: dict[str, Any], mark: str) -> dict[str, Any]:
@@ -109,6 +219,8 @@ class TextEncoder:
         # The assistant may use added tokens that are part of the language, such as <think>.
         cutter = self._control if message["role"] == "assistant" else self._every
         content = [dict(part) for part in message["content"]]
+        if self.rules.strip:
+            _strip(content)
         run: list[dict[str, Any]] = []
         for part in [*content, {"type": "end"}]:
             if part["type"] == "text":
@@ -117,10 +229,24 @@ class TextEncoder:
             for one, text in zip(run, cutter.mark([one["text"] for one in run], mark), strict=True):
                 one["text"] = text
             run = []
-        return message | {"content": content}
+        return message | {"content": [one for part in content for one in self._framed(part)]}
+
+    def _framed(self, part: dict[str, Any]) -> list[dict[str, Any]]:
+        """Put the rules' texts around a picture; they are no one's text, so they stay whole."""
+        if part["type"] != "image":
+            return [part]
+        before, behind = (
+            [{"type": "text", "text": text}] if text else []
+            for text in (self.rules.image_start, self.rules.image_end)
+        )
+        return [*before, part, *behind]
 
     def _render(
-        self, messages: list[dict[str, Any]], tools: list[Any], source: str, for_answer: bool
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[Any],
+        source: str,
+        options: dict[str, Any],
     ) -> tuple[str, list[tuple[int, int]]]:
         try:
             texts, spans = render_jinja_template(
@@ -128,7 +254,7 @@ class TextEncoder:
                 tools=tools or None,
                 chat_template=self.template,
                 return_assistant_tokens_mask=True,
-                add_generation_prompt=for_answer,
+                **options,
                 **self.tokenizer.special_tokens_map,
             )
         except (ValueError, jinja2.TemplateError) as error:
@@ -202,6 +328,28 @@ def _free_mark(messages: Iterable[Mapping[str, Any]], tools: list[Any], source: 
     raise ConfigError(
         f"{source}: the text uses all private-use characters U+E000 to U+E00F. Remove one of them."
     )
+
+
+def _strip(content: list[dict[str, Any]]) -> None:
+    """Strip the white space around a message, which may reach over several texts."""
+    for parts, strip in ((content, str.lstrip), (content[::-1], str.rstrip)):
+        for part in parts:
+            if part["type"] != "text":
+                break
+            part["text"] = strip(part["text"])
+            if part["text"]:
+                break
+
+
+def _split(text: str, mark: str | None, chunked: bool) -> Iterator[tuple[str, int]]:
+    """Yield the pieces between marks, and between placeholders, with where each begins."""
+    base = 0
+    for piece in text.split(mark) if mark else [text]:
+        at = base
+        for part in _PLACEHOLDERS.split(piece) if chunked else [piece]:
+            yield part, at
+            at += len(part)
+        base += len(piece) + len(mark or "")
 
 
 def _inside(spans: list[tuple[int, int]], starts: list[int], start: int, stop: int) -> bool:

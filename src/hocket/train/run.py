@@ -22,6 +22,7 @@ from hocket._errors import CheckpointError, ConfigError, HocketError, UnknownNam
 from hocket._log import warn
 from hocket.checkpoint.directory import Loaded, load_checkpoint, write_checkpoint
 from hocket.checkpoint.manifest import verify_directory, write_directory
+from hocket.checkpoint.tools.certificate import write_certificate
 from hocket.data.augment import Augmenter
 from hocket.data.loader import Loader, SampleMemory, StepShape
 from hocket.data.mixture import Mixture, open_source
@@ -301,16 +302,18 @@ def _write_final(
     state: TrainState,
 ) -> None:
     model.eval()
-    write_directory(
-        run.out / "model",
-        lambda folder: write_checkpoint(
+
+    def fill(folder: Path) -> None:
+        write_checkpoint(
             folder,
             model,
             processor,
             recipe=run.config_yaml,
             provenance=_provenance(run, state),
-        ),
-    )
+        )
+        write_certificate(folder, model, processor)
+
+    write_directory(run.out / "model", fill)
 
 
 def _provenance(run: Run, state: TrainState) -> dict[str, Any]:

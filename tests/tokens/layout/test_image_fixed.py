@@ -7,7 +7,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from hocket._errors import ConfigError
-from hocket.tokens.layout.image_fixed import Filter, Fit, ImageFixed
+from hocket.tokens.layout._pixels import Filter, Fit
+from hocket.tokens.layout.image_fixed import ImageFixed
 
 SIZES = [
     (224, 224),
@@ -86,6 +87,8 @@ def test_the_plan_does_not_depend_on_the_picture() -> None:
     assert layout.plan(28, 28).patches == (2, 2)
     assert layout.plan(28, 28).rows == 3
     assert ImageFixed(size=28, patch=14).plan(5, 5).grid == (1, 2, 2)
+    # 81 positions of 1152 pixels, as S2 makes them of 27 x 27 squares: no whole patch gives that.
+    assert ImageFixed(size=1152, patch=14, side=81).plan(5, 5).patches == (81, 81)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,7 @@ def test_the_plan_does_not_depend_on_the_picture() -> None:
     [
         ({"patch": 0}, "patch is 0"),
         ({"size": 8}, "size is 8"),
+        ({"side": -1}, "side is -1"),
         ({"std": (0.5, 0.0, 0.5)}, "std is"),
     ],
 )

@@ -30,6 +30,10 @@ class Arrange(nn.Module, ABC):
 
     Config: ClassVar[type[Any]]
 
+    def in_width(self, width: int) -> int:
+        """Return the width of the features that `gather` returns for an encoder of that width."""
+        return width
+
     @abstractmethod
     def rows(self, plan: Plan, *, per_unit: int) -> int:
         """Return the rows of a medium with that plan; must equal what `forward` returns."""

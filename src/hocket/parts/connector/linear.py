@@ -1,13 +1,18 @@
-"""One linear layer; one row per patch (LLaVA's first projector)."""
+"""One linear layer; one row per position that is no padding (LLaVA's first projector).
+
+The parameter ``linear`` is ``mm_projector`` itself in LLaVA's checkpoints.
+
+Letters: U encoder units, P positions, C encoder width, D language width, R rows.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from einops import rearrange
 from torch import Tensor, nn
 
 from hocket.parts.connector import Connector, connectors
+from hocket.parts.connector._stacking import count_stacks, keep_real
 from hocket.parts.features import Features
 from hocket.tokens.span import Plan
 
@@ -31,9 +36,9 @@ class Linear(Connector):
         self.linear = nn.Linear(in_width, out_width, bias=config.bias)
 
     def rows(self, plan: Plan) -> int:
-        """One row per position."""
-        return plan.units * plan.patches[0] * plan.patches[1]
+        """One row per position that is no padding."""
+        return count_stacks(plan, 1)
 
     def forward(self, features: Features) -> Tensor:
-        """Turn (U, P, C) into (U * P, D)."""
-        return rearrange(self.linear(features.x), "u p d -> (u p) d")
+        """Turn (U, P, C) into (R, D)."""
+        return self.linear(keep_real(features.x, features.lengths, 1))

@@ -1,18 +1,21 @@
-"""Linear layers with GELU between them; one row per patch.
+"""Linear layers with GELU (erf) between them; one row per position that is no padding.
 
-``depth=2`` is LLaVA-1.5's ``mlp2x_gelu``, with transformers' parameter names, so that such a
-composition loads strictly into ``LlavaForConditionalGeneration``.
+LLaVA's ``mlpNx_gelu`` has depth N, and depth 1 is its ``linear``. ``linear_k`` is
+``mm_projector.{2k - 2}`` in LLaVA's checkpoints; depth 2 has transformers' parameter names, so that
+such a composition loads strictly into ``LlavaForConditionalGeneration``.
+
+Letters: U encoder units, P positions, C encoder width, D language width, R rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from einops import rearrange
 from torch import Tensor, nn
 
 from hocket._errors import ConfigError
 from hocket.parts.connector import Connector, connectors
+from hocket.parts.connector._stacking import count_stacks, keep_real
 from hocket.parts.features import Features
 from hocket.tokens.span import Plan
 
@@ -44,12 +47,12 @@ class Mlp(Connector):
         self.act = nn.GELU()
 
     def rows(self, plan: Plan) -> int:
-        """One row per position."""
-        return plan.units * plan.patches[0] * plan.patches[1]
+        """One row per position that is no padding."""
+        return count_stacks(plan, 1)
 
     def forward(self, features: Features) -> Tensor:
-        """Turn (U, P, C) into (U * P, D)."""
-        x = self.get_submodule("linear_1")(features.x)
+        """Turn (U, P, C) into (R, D)."""
+        x = self.get_submodule("linear_1")(keep_real(features.x, features.lengths, 1))
         for number in range(2, self.depth + 1):
             x = self.get_submodule(f"linear_{number}")(self.act(x))
-        return rearrange(x, "u p d -> (u p) d")
+        return x

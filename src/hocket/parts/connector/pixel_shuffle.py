@@ -1,12 +1,18 @@
 """Fold squares of neighbouring patches into the channels, then two linear layers.
 
-Takes features (U, P, C) on a grid; gives P / fold**2 rows per unit. The idea is InternVL's and
-SmolVLM's; channels are ordered row by row inside the square.
+Takes features (U, P, C) on a grid; gives P / fold**2 rows per unit, row by row. With `norm` it is
+InternVL's ``mlp1``, with the parameter names of transformers' ``InternVLMultiModalProjector``
+(``layer_norm``, ``linear_1``, ``linear_2``). Without, it is VITA-1.5's path for InternViT:
+the encoder's `scale` of 0.5, this fold, then ``mlp2x_gelu`` (``mm_projector.0`` is ``linear_1``,
+``mm_projector.2`` is ``linear_2``). Both put a square's patches row by row into the channels.
+
+Letters: U encoder units, P patches, C encoder width, D language width.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from einops import rearrange
 from torch import Tensor, nn
@@ -15,6 +21,13 @@ from hocket._errors import ConfigError
 from hocket.parts.connector import Connector, connectors
 from hocket.parts.features import Features
 from hocket.tokens.span import Plan
+
+
+class Order(StrEnum):
+    """In which order the patches of a square stand in the channels."""
+
+    ROW_MAJOR = "row_major"
+    COLUMN_MAJOR = "column_major"
 
 
 @connectors.register
@@ -27,9 +40,13 @@ class PixelShuffle(Connector):
 
         Attributes:
             fold: side of the square of patches that becomes one row.
+            norm: whether a LayerNorm comes before the linear layers.
+            order: in which order the patches of a square stand in the channels.
         """
 
         fold: int = 2
+        norm: bool = True
+        order: Order = Order.ROW_MAJOR
 
     def __init__(self, config: Config, *, in_width: int, out_width: int) -> None:
         super().__init__()
@@ -37,9 +54,9 @@ class PixelShuffle(Connector):
             raise ConfigError(
                 f"connector 'pixel_shuffle': fold is {config.fold}, expected 1 or more."
             )
-        self.fold = config.fold
+        self.fold, self.order = config.fold, config.order
         width = in_width * config.fold**2
-        self.norm = nn.LayerNorm(width)
+        self.layer_norm = nn.LayerNorm(width) if config.norm else nn.Identity()
         self.linear_1 = nn.Linear(width, out_width)
         self.act = nn.GELU()
         self.linear_2 = nn.Linear(out_width, out_width)
@@ -61,12 +78,13 @@ class PixelShuffle(Connector):
     def forward(self, features: Features) -> Tensor:
         """Turn (U, P, C) into (U * P / fold**2, D)."""
         height, width = features.grid
+        channels = "(a b c)" if self.order is Order.ROW_MAJOR else "(b a c)"
         x = rearrange(
             features.x,
-            "u (h a w b) c -> (u h w) (a b c)",
+            f"u (h a w b) c -> (u h w) {channels}",
             h=height // self.fold,
             w=width // self.fold,
             a=self.fold,
             b=self.fold,
         )
-        return self.linear_2(self.act(self.linear_1(self.norm(x))))
+        return self.linear_2(self.act(self.linear_1(self.layer_norm(x))))

@@ -1,19 +1,20 @@
 """Stack neighbouring frames into the channels, then two linear layers.
 
 For sound: (U, P, C) with only the first `lengths` frames of a unit real gives
-ceil(length / frames) rows per unit. The shape of Ultravox's projector, without its gated unit.
+ceil(length / frames) rows per unit. `ultravox` stacks alike and has Ultravox's gated layers.
+
+Letters: U encoder units, P frames of a unit, C encoder width, D language width, R rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from hocket._errors import ConfigError
 from hocket.parts.connector import Connector, connectors
+from hocket.parts.connector._stacking import count_stacks, stack_frames
 from hocket.parts.features import Features
 from hocket.tokens.span import Plan
 
@@ -45,17 +46,9 @@ class Stack(Connector):
 
     def rows(self, plan: Plan) -> int:
         """One row per stack that holds at least one real frame."""
-        valid = plan.valid or (plan.patches[0] * plan.patches[1],) * plan.units
-        return sum(-(-length // self.frames) for length in valid)
+        return count_stacks(plan, self.frames)
 
     def forward(self, features: Features) -> Tensor:
         """Turn (U, P, C) into (R, D)."""
-        missing = -features.x.shape[1] % self.frames
-        x = nn.functional.pad(features.x, (0, 0, 0, missing))
-        x = rearrange(x, "u (p f) c -> u p (f c)", f=self.frames)
-        if features.lengths is None:
-            kept = rearrange(x, "u p c -> (u p) c")
-        else:
-            real = (features.lengths + self.frames - 1) // self.frames
-            kept = x[torch.arange(x.shape[1], device=x.device) < real[:, None]]
-        return self.linear_2(self.act(self.linear_1(self.norm(kept))))
+        x = self.norm(stack_frames(features, self.frames))
+        return self.linear_2(self.act(self.linear_1(x)))

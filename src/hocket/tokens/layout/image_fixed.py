@@ -1,37 +1,27 @@
 """One picture, one square unit: squash, crop or pad to the encoder's size.
 
-``squash`` is SigLIP's preprocessing, ``crop`` is CLIP's, ``pad`` is LLaVA-1.5's
-(``image_aspect_ratio=pad``: a square filled with the mean colour, then CLIP's).
+``squash`` is SigLIP's preprocessing and VILA's ``resize``, ``crop`` is CLIP's, ``pad`` is
+LLaVA-1.5's (``image_aspect_ratio=pad``: a square filled with the mean colour, then CLIP's).
+An encoder that reads several scales (S2) takes the square of the largest one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
-from PIL import Image as Pil
 
 from hocket._errors import ConfigError
 from hocket.tokens.layout import layouts
+from hocket.tokens.layout._pixels import (
+    Filter,
+    Fit,
+    check_numbers,
+    normalise,
+    rows_grid,
+    to_square,
+)
 from hocket.tokens.span import Plan
-
-
-class Fit(StrEnum):
-    """How a picture that is not square becomes square."""
-
-    SQUASH = "squash"
-    CROP = "crop"
-    PAD = "pad"
-
-
-class Filter(StrEnum):
-    """Resampling filter of the resize, by PIL's names."""
-
-    NEAREST = "nearest"
-    BILINEAR = "bilinear"
-    BICUBIC = "bicubic"
-    LANCZOS = "lanczos"
 
 
 @layouts.register
@@ -42,6 +32,8 @@ class ImageFixed:
     Attributes:
         size: side of the square in pixels.
         patch: side of an encoder patch in pixels.
+        side: patches along a side where that is not ``size // patch``, as the scales of S2 may
+            have it; 0 otherwise.
         rows_per_unit: language-model rows of one picture, filled in from the connector.
         extra_rows: learned rows beside them for each medium, filled in from the connector.
         frame_pool: video frames that share their rows, filled in from the connector.
@@ -54,6 +46,7 @@ class ImageFixed:
 
     size: int = 224
     patch: int = 14
+    side: int = 0
     rows_per_unit: int = 0
     extra_rows: int = 0
     frame_pool: int = 1
@@ -69,71 +62,22 @@ class ImageFixed:
         Raises:
             ConfigError: a patch is empty or larger than the picture, or a deviation is zero.
         """
-        if not 1 <= self.patch <= self.size:
-            raise ConfigError(
-                f"layout 'image_fixed': patch is {self.patch} and size is {self.size}, expected "
-                "1 <= patch <= size."
-            )
-        if min(self.std) <= 0:
-            raise ConfigError(
-                f"layout 'image_fixed': std is {list(self.std)}, expected numbers above 0."
-            )
+        check_numbers("image_fixed", size=self.size, patch=self.patch, std=self.std)
+        if self.side < 0:
+            raise ConfigError(f"layout 'image_fixed': side is {self.side}, expected 0 or more.")
 
     def plan(self, height: int, width: int, *, frames: int | None = None, media: int = 1) -> Plan:
         """Return one unit per picture or frame, whatever its size."""
-        side = self.size // self.patch
+        side = self.side or self.size // self.patch
         rows = self.rows_per_unit or side * side
-        one = Plan(units=1, patches=(side, side), rows=rows, grid=_grid(rows))
+        one = Plan(units=1, patches=(side, side), rows=rows, grid=rows_grid(rows))
         plan = one if frames is None else one.repeat(frames, pool=self.frame_pool)
         return plan.with_learned(self.extra_rows)
 
     def units(self, frames: np.ndarray, plan: Plan) -> np.ndarray:
         """Turn uint8 (N, H, W, 3) into float32 (N, 3, size, size)."""
-        return np.stack([self._unit(pixels) for pixels in frames])
-
-    def _unit(self, pixels: np.ndarray) -> np.ndarray:
-        """Turn uint8 (H, W, 3) into float32 (3, size, size)."""
-        square = self._square(pixels)
-        # Rescaled in float64 and rounded once, as transformers' own processors do.
-        scaled = (square.astype(np.float64) * (1 / 255)).astype(np.float32)
-        mean = np.asarray(self.mean, dtype=np.float32)
-        std = np.asarray(self.std, dtype=np.float32)
-        return np.ascontiguousarray(((scaled - mean) / std).transpose(2, 0, 1))
-
-    def _square(self, pixels: np.ndarray) -> np.ndarray:
-        """Return uint8 (size, size, 3)."""
-        size = self.size
-        if self.fit is Fit.SQUASH:
-            return self._resize(pixels, size, size)
-        if self.fit is Fit.PAD:
-            pixels = _pad_to_square(pixels, self.mean)
-        height, width = pixels.shape[:2]
-        short, long = min(height, width), max(height, width)
-        far = int(size * long / short)
-        resized = self._resize(pixels, *((size, far) if height <= width else (far, size)))
-        top, left = (resized.shape[0] - size) // 2, (resized.shape[1] - size) // 2
-        return resized[top : top + size, left : left + size]
-
-    def _resize(self, pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-        if pixels.shape[:2] == (height, width):
-            return pixels
-        picture = Pil.fromarray(pixels)
-        return np.asarray(picture.resize((width, height), Pil.Resampling[self.resample.upper()]))
-
-
-def _grid(rows: int) -> tuple[int, int, int]:
-    side = round(rows**0.5)
-    return (1, side, side) if side * side == rows else (1, 1, rows)
-
-
-def _pad_to_square(pixels: np.ndarray, mean: tuple[float, float, float]) -> np.ndarray:
-    """Centre the picture on a square of the mean colour (LLaVA's ``expand2square``)."""
-    height, width = pixels.shape[:2]
-    if height == width:
-        return pixels
-    side = max(height, width)
-    colour = np.array([int(channel * 255) for channel in mean], dtype=np.uint8)
-    square = np.broadcast_to(colour, (side, side, 3)).copy()
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = pixels
-    return square
+        squares = (
+            to_square(pixels, self.size, fit=self.fit, resample=self.resample, mean=self.mean)
+            for pixels in frames
+        )
+        return np.stack([normalise(square, mean=self.mean, std=self.std) for square in squares])

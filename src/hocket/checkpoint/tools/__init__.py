@@ -1,0 +1,1 @@
+"""Tools for folders of safetensors: look inside, compare, average, reshard, subtract, prove."""

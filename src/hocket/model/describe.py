@@ -1,0 +1,248 @@
+"""A tower as its description says it: configuration, connector, layout, checked against each other.
+
+The layout's arithmetic must promise the rows that the connector will make, and the encoder the
+positions that the layout cuts; both are tried here on the device ``meta``, before any weight is
+allocated.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from hocket._errors import AlignmentError, ConfigError, UnknownNameError, did_you_mean
+from hocket._registry import Registry
+from hocket.model.pretrained import read_config, read_preprocessing
+from hocket.model.spec import LanguageSpec, PartSpec, TowerSpec
+from hocket.parts.arrange import build_arrange
+from hocket.parts.audio import audio_encoders
+from hocket.parts.connector import Connector, build_connector
+from hocket.parts.encoder import EncoderKind
+from hocket.parts.vision import vision_encoders
+from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from, layouts, options_of
+from hocket.tokens.span import Plan
+
+_GENERAL = "hf"
+
+
+def part_config(key: str, spec: TowerSpec | LanguageSpec, *, half: str) -> PreTrainedConfig:
+    """Return the transformers configuration of a part; unknown options are errors."""
+    model_type, options = spec.model_type, dict(spec.config)
+    if spec.path:
+        config = read_config(key, half, spec.path, options)
+        if model_type not in ("", config.model_type):
+            raise ConfigError(
+                f"{key}.model_type is {model_type!r}, but {spec.path} is a {config.model_type!r}. "
+                "Leave model_type out, or choose another path."
+            )
+        return config
+    if model_type not in CONFIG_MAPPING:
+        hint = did_you_mean(model_type, CONFIG_MAPPING.keys())
+        raise ConfigError(f"{key}.model_type: transformers has no {model_type!r}.{hint}")
+    cls = CONFIG_MAPPING[model_type]
+    known = {*cls().to_dict(), *cls.attribute_map}
+    for name in options:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise ConfigError(f"{key}.config: {model_type!r} has no option {name!r}.{hint}")
+    with refusals(f"{key}.config"):
+        return AutoConfig.for_model(model_type, **options)
+
+
+@contextmanager
+def refusals(key: str) -> Iterator[None]:
+    """Turn what transformers says about an impossible configuration into one sentence."""
+    try:
+        yield
+    except (StrictDataclassError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        reason = re.sub(r"^\w+Error: ", "", str(error).strip().splitlines()[-1].strip()).rstrip(".")
+        raise ConfigError(f"{key}: transformers refuses it: {reason}. Change it.") from error
+
+
+def describe_vision(spec: TowerSpec, width: int) -> dict[str, Any]:
+    """Return the vision part of `HocketConfig` and its ``layout``, for rows of that width."""
+    tower = _tower("model.vision", "vision", vision_encoders, spec)
+    layout = _image_layout(tower, width)
+    arrange = _options(spec.arrange) if spec.arrange else None
+    return {
+        "vision_config": tower.config,
+        "vision_encoder": tower.options,
+        "vision_connector": _options(spec.connector),
+        "vision_arrange": arrange,
+        "layout": options_of(layout),
+    }
+
+
+def describe_film(spec: TowerSpec, width: int) -> dict[str, Any]:
+    """Return the same for a tower of videos alone."""
+    tower = _tower("model.video.tower", "vision", vision_encoders, spec)
+    if spec.arrange:
+        raise ConfigError("model.video.tower.arrange: frames have no tiles. Leave it out.")
+    return {
+        "video_config": tower.config,
+        "video_encoder": tower.options,
+        "video_connector": _options(spec.connector),
+        "layout": options_of(_image_layout(tower, width)),
+    }
+
+
+class _Tower(NamedTuple):
+    """A tower that is described but not built."""
+
+    key: str
+    spec: TowerSpec
+    config: PreTrainedConfig
+    kind: type[EncoderKind]
+    options: dict[str, Any]
+
+    def layout_options(self) -> dict[str, Any]:
+        try:
+            given = self.kind.inputs(self.config, self.options)
+        except ConfigError as error:
+            raise ConfigError(f"{self.key}.model_type: {error}") from error
+        if self.spec.path:
+            given |= read_preprocessing(self.spec.path, layouts.get(self.spec.layout.kind))
+        return {"kind": self.spec.layout.kind} | given | dict(self.spec.layout.options)
+
+    def connector(self, width: int) -> Connector:
+        options = _options(self.spec.connector)
+        wide = self.kind.width(self.config, self.options)
+        with torch.device("meta"):
+            if self.spec.arrange:
+                wide = build_arrange(_options(self.spec.arrange), width=width).in_width(wide)
+            return build_connector(options, in_width=wide, out_width=width)
+
+
+def _tower(key: str, half: str, kinds: Registry[type[EncoderKind]], spec: TowerSpec) -> _Tower:
+    if spec.model_type in kinds.names():
+        kinds.get(spec.model_type)  # an encoder of our own makes its model type known
+    config = part_config(key, spec, half=half)
+    kind, own = _kind(f"{half} encoder", config.model_type, kinds.names()), {}
+    if spec.encoder:
+        kind, own = spec.encoder.kind, dict(spec.encoder.options)
+    options = {"kind": kind, "layer": spec.layer, "drop": spec.drop, "scale": spec.scale} | own
+    return _Tower(key, spec, config, kinds.get(kind), options)
+
+
+def _options(part: PartSpec) -> dict[str, Any]:
+    return {"kind": part.kind} | dict(part.options)
+
+
+def _image_layout(tower: _Tower, width: int) -> ImageLayout:
+    """Return the tower's layout with the connector's arithmetic folded in."""
+    key, spec = tower.key, tower.spec
+    layout: ImageLayout = layout_from(tower.layout_options())  # type: ignore[assignment] # the vision layouts are ImageLayouts
+    connector = tower.connector(width)
+    with torch.device("meta"):
+        arrange = build_arrange(_options(spec.arrange), width=width) if spec.arrange else None
+    one = layout.plan(448, 448)
+    per_unit = connector.rows(replace(one, units=2)) - connector.rows(replace(one, units=1))
+    extra = connector.rows(replace(one, units=1)) - per_unit
+    folded = {"rows_per_unit": per_unit, "extra_rows": extra, "frame_pool": connector.frame_pool}
+    layout = layout_from(options_of(layout) | folded)  # type: ignore[assignment] # as above
+    grid = tower.kind.grid(tower.config, tower.options)
+    for height, wide, frames in ((448, 448, None), (900, 300, None), (64, 640, 5)):
+        plan = layout.plan(height, wide, frames=frames)
+        if plan.patches != grid:
+            raise AlignmentError(
+                f"{key}: the layout cuts {plan.patches} patches, but the encoder makes {grid}. "
+                "Set the layout's size and patch to the encoder's."
+            )
+        made = arrange.rows(plan, per_unit=per_unit) if arrange else connector.rows(plan)
+        _agree(key, plan.rows, made)
+    plan = layout.plan(448, 448)
+    unit = layout.units(np.zeros((1, 448, 448, 3), np.uint8), plan)
+    _check_features(tower, unit.shape, plan)
+    return layout
+
+
+def describe_audio(spec: TowerSpec, width: int) -> dict[str, Any]:
+    """Return the same for sounds."""
+    key = "model.audio"
+    tower = _tower(key, "audio", audio_encoders, spec)
+    layout: AudioLayout = layout_from(tower.layout_options())  # type: ignore[assignment] # the audio layouts are AudioLayouts
+    connector = tower.connector(width)
+    frames = _frames_per_row(connector, layout.plan(1))
+    layout = layout_from(options_of(layout) | {"frames_per_row": frames})  # type: ignore[assignment] # as above
+    grid = tower.kind.grid(tower.config, tower.options)
+    for seconds in (0.01, 0.5, 1.0, 2.7, 61.3):
+        plan = layout.plan(round(seconds * layout.rate))
+        if plan.patches != grid:
+            raise AlignmentError(
+                f"{key}: the layout makes {plan.patches[1]} encoder frames per chunk, but "
+                f"the encoder makes {grid[1]}. Set layout.chunk_seconds to match "
+                "max_source_positions."
+            )
+        _agree(key, plan.rows, connector.rows(plan))
+    plan = layout.plan(1)
+    unit = layout.units(np.zeros(1, np.float32), plan)
+    _check_features(tower, unit.shape, plan)
+    return {
+        "audio_config": tower.config,
+        "audio_encoder": tower.options,
+        "audio_connector": _options(spec.connector),
+        "layout": options_of(layout),
+    }
+
+
+def _kind(noun: str, model_type: str, names: list[str]) -> str:
+    """A file of the model type's own name, or the general one."""
+    if model_type in names:
+        return model_type
+    if _GENERAL not in names:
+        raise UnknownNameError(noun, model_type, names)
+    return _GENERAL
+
+
+def _check_features(tower: _Tower, shape: tuple[int, ...], plan: Plan) -> None:
+    """Run the tower once without numbers, and compare its positions with the grid it promises.
+
+    Args:
+        tower: the tower.
+        shape: shape of the encoder units of `plan`.
+        plan: a medium.
+    """
+    key, spec = tower.key, tower.spec
+    depth = tower.config.to_dict().get("num_hidden_layers")
+    if depth is not None and not -depth - 1 <= spec.layer <= depth:
+        raise ConfigError(
+            f"{key}.layer is {spec.layer}, but the encoder has the hidden states {-depth - 1} to "
+            f"{depth}."
+        )
+    spans = torch.tensor([[plan.units, plan.rows, *plan.grid, *plan.tiles]])
+    with refusals(f"{key}.config"), torch.inference_mode():
+        with torch.device("meta"):
+            built = tower.kind.build(tower.config)
+        inputs = torch.empty(shape, device="meta")
+        features = tower.kind.encode(built, inputs, tower.options, spans)
+    made, promised = features.shape[1], math.prod(tower.kind.grid(tower.config, tower.options))
+    if made != promised:
+        raise AlignmentError(
+            f"{key}: the encoder makes {made} positions with drop={spec.drop}, but its grid has "
+            f"{promised}. Set drop to {spec.drop + made - promised}."
+        )
+
+
+def _frames_per_row(connector: Connector, plan: Plan) -> int:
+    """Return how many encoder frames of a sound the connector joins in one row."""
+    most = plan.patches[1]
+    short = (replace(plan, units=1, valid=(frames,)) for frames in range(1, most + 1))
+    return sum(connector.rows(one) == 1 for one in short) or 1
+
+
+def _agree(key: str, promised: int, made: int) -> None:
+    if promised != made:
+        raise AlignmentError(
+            f"{key}: the layout promises {promised} rows for a medium, but the connector makes "
+            f"{made}. Change the layout's or the connector's options."
+        )

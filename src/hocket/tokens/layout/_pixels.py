@@ -1,0 +1,122 @@
+"""Pixels: resizing, squaring, cutting and normalising, shared by the layouts of pictures.
+
+Every function takes and returns uint8 (H, W, 3) unless it says otherwise.
+
+Letters: H and W pixels, S side of a tile, N tiles.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+import numpy as np
+from einops import rearrange
+from PIL import Image as Pil
+
+from hocket._errors import ConfigError
+
+Colour = tuple[float, float, float]
+
+
+class Fit(StrEnum):
+    """How a picture that is not square becomes square."""
+
+    SQUASH = "squash"
+    CROP = "crop"
+    PAD = "pad"
+
+
+class Filter(StrEnum):
+    """Resampling filter of the resize, by PIL's names."""
+
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+def check_numbers(kind: str, *, size: int, patch: int, std: Colour) -> None:
+    """Check the options that every layout of pictures has.
+
+    Raises:
+        ConfigError: a patch is empty or larger than the picture, or a deviation is zero.
+    """
+    if not 1 <= patch <= size:
+        raise ConfigError(
+            f"layout {kind!r}: patch is {patch} and size is {size}, expected 1 <= patch <= size."
+        )
+    if min(std) <= 0:
+        raise ConfigError(f"layout {kind!r}: std is {list(std)}, expected numbers above 0.")
+
+
+def rows_grid(rows: int, tiles: tuple[int, int] = (1, 1)) -> tuple[int, int, int]:
+    """Return what the rows of tiles show as (1, height, width), where a tile's rows are square.
+
+    Args:
+        rows: rows of one tile.
+        tiles: (rows, columns) of the tiles.
+    """
+    down, across = tiles
+    side = math.isqrt(rows)
+    if side * side == rows:
+        return (1, down * side, across * side)
+    return (1, down * across, rows)
+
+
+def resize(pixels: np.ndarray, height: int, width: int, resample: Filter) -> np.ndarray:
+    """Resize without keeping the aspect; a picture that has the size already is not touched."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    picture = Pil.fromarray(pixels)
+    return np.asarray(picture.resize((width, height), Pil.Resampling[resample.upper()]))
+
+
+def to_square(
+    pixels: np.ndarray, size: int, *, fit: Fit, resample: Filter, mean: Colour
+) -> np.ndarray:
+    """Return (size, size, 3): squashed, cropped from the centre, or padded with the mean colour."""
+    if fit is Fit.SQUASH:
+        return resize(pixels, size, size, resample)
+    if fit is Fit.PAD:
+        pixels = _pad_to_square(pixels, mean)
+    height, width = pixels.shape[:2]
+    short, long = min(height, width), max(height, width)
+    far = int(size * long / short)
+    resized = resize(pixels, *((size, far) if height <= width else (far, size)), resample)
+    top, left = (resized.shape[0] - size) // 2, (resized.shape[1] - size) // 2
+    return resized[top : top + size, left : left + size]
+
+
+def centre_on_black(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return (height, width, 3) with the picture in the middle."""
+    canvas = np.zeros((height, width, 3), dtype=np.uint8)
+    top, left = (height - pixels.shape[0]) // 2, (width - pixels.shape[1]) // 2
+    canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return canvas
+
+
+def cut(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Cut a picture whose sides are multiples of `size` into (N, S, S, 3), row by row."""
+    return rearrange(pixels, "(r h) (c w) d -> (r c) h w d", h=size, w=size)
+
+
+def normalise(pixels: np.ndarray, *, mean: Colour, std: Colour) -> np.ndarray:
+    """Return float32 (3, H, W), scaled to 0..1, minus the mean, over the deviation."""
+    # Rescaled in float64 and rounded once, as transformers' own processors do.
+    scaled = (pixels.astype(np.float64) * (1 / 255)).astype(np.float32)
+    centred = scaled - np.asarray(mean, dtype=np.float32)
+    return np.ascontiguousarray((centred / np.asarray(std, dtype=np.float32)).transpose(2, 0, 1))
+
+
+def _pad_to_square(pixels: np.ndarray, mean: Colour) -> np.ndarray:
+    """Centre the picture on a square of the mean colour (LLaVA's ``expand2square``)."""
+    height, width = pixels.shape[:2]
+    if height == width:
+        return pixels
+    side = max(height, width)
+    colour = np.array([int(channel * 255) for channel in mean], dtype=np.uint8)
+    square = np.broadcast_to(colour, (side, side, 3)).copy()
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = pixels
+    return square

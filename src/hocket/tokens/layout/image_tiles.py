@@ -1,0 +1,132 @@
+"""A picture cut into as many square tiles as suit its shape, with an overview of the whole.
+
+InternVL's dynamic tiling, as VITA-1.5 and VILA 2 have it: the picture is resized to the grid of
+tiles whose shape is nearest, cut row by row, and shown once more as a whole where there is more
+than one tile. Every frame of a video is one tile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from hocket._errors import ConfigError
+from hocket.tokens.layout import layouts
+from hocket.tokens.layout._pixels import (
+    Filter,
+    Fit,
+    check_numbers,
+    cut,
+    normalise,
+    resize,
+    rows_grid,
+    to_square,
+)
+from hocket.tokens.layout._tiling import tile_grid
+from hocket.tokens.span import Plan
+
+
+class Overview(StrEnum):
+    """Where the whole picture stands among its tiles."""
+
+    NONE = "none"
+    FIRST = "first"
+    LAST = "last"
+
+
+@layouts.register
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTiles:
+    """Cut a picture into tiles of the encoder's size.
+
+    Attributes:
+        size: side of a tile in pixels.
+        patch: side of an encoder patch in pixels.
+        rows_per_unit: language-model rows of one tile, filled in from the connector.
+        extra_rows: learned rows beside them for each medium, filled in from the connector.
+        frame_pool: video frames that share their rows, filled in from the connector.
+        after: texts behind the rows of each tile or frame, tokenised one by one.
+        min_tiles: fewest tiles of a picture, the overview not counted.
+        max_tiles: most tiles of a picture, the overview not counted.
+        overview: where the whole picture stands among its tiles.
+        tile_several: whether pictures that share a sample are tiled; VILA 2 tiles lone ones only.
+        fit: how a frame or a picture that is not tiled becomes square.
+        resample: filter of the resize.
+        mean: per-channel mean, subtracted after scaling to 0..1.
+        std: per-channel standard deviation, divided by.
+    """
+
+    size: int = 448
+    patch: int = 14
+    rows_per_unit: int = 0
+    extra_rows: int = 0
+    frame_pool: int = 1
+    after: tuple[str, ...] = ()
+    min_tiles: int = 1
+    max_tiles: int = 12
+    overview: Overview = Overview.LAST
+    tile_several: bool = True
+    fit: Fit = Fit.SQUASH
+    resample: Filter = Filter.BICUBIC
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        """Check that the numbers describe tiles.
+
+        Raises:
+            ConfigError: a patch or a number of tiles is impossible, or a deviation is zero.
+        """
+        check_numbers("image_tiles", size=self.size, patch=self.patch, std=self.std)
+        if not 1 <= self.min_tiles <= self.max_tiles:
+            raise ConfigError(
+                f"layout 'image_tiles': min_tiles is {self.min_tiles} and max_tiles is "
+                f"{self.max_tiles}, expected 1 <= min_tiles <= max_tiles."
+            )
+
+    def plan(self, height: int, width: int, *, frames: int | None = None, media: int = 1) -> Plan:
+        """Return the tiles of a picture, or one for each frame."""
+        side = self.size // self.patch
+        rows = self.rows_per_unit or side * side
+        one = Plan(units=1, patches=(side, side), rows=rows, grid=rows_grid(rows))
+        if frames is not None and frames > 1:
+            return one.repeat(frames, pool=self.frame_pool).with_learned(self.extra_rows)
+        if frames is not None or (media > 1 and not self.tile_several):
+            return one.with_learned(self.extra_rows)
+        down, across = tile_grid(
+            height, width, size=self.size, least=self.min_tiles, most=self.max_tiles
+        )
+        units = down * across
+        units += units > 1 and self.overview is not Overview.NONE
+        plan = Plan(
+            units=units,
+            patches=(side, side),
+            rows=units * rows,
+            grid=rows_grid(rows, (down, across)),
+            tiles=(down, across),
+            pieces=(rows,) * units,
+        )
+        return plan.with_learned(self.extra_rows)
+
+    def units(self, frames: np.ndarray, plan: Plan) -> np.ndarray:
+        """Turn uint8 (N, H, W, 3) into float32 (U, 3, size, size)."""
+        # Only a picture that was tiled has one frame and pieces, be it a single tile.
+        if len(frames) == 1 and plan.pieces is not None:
+            tiles = self._tiles(frames[0], plan)
+        else:
+            tiles = [
+                to_square(pixels, self.size, fit=self.fit, resample=self.resample, mean=self.mean)
+                for pixels in frames
+            ]
+        return np.stack([normalise(tile, mean=self.mean, std=self.std) for tile in tiles])
+
+    def _tiles(self, pixels: np.ndarray, plan: Plan) -> list[np.ndarray]:
+        """Return the tiles and the overview, uint8 (size, size, 3) each."""
+        size, (down, across) = self.size, plan.tiles
+        tiles = list(cut(resize(pixels, down * size, across * size, self.resample), size))
+        if len(tiles) == 1 or self.overview is Overview.NONE:
+            return tiles
+        whole = [resize(pixels, size, size, self.resample)]
+        return whole + tiles if self.overview is Overview.FIRST else tiles + whole
