@@ -1,0 +1,103 @@
+"""Encoders of foreign checkpoints, from the folder that their configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hocket._errors import CheckpointError
+from hocket.checkpoint.import_.language import config_options
+from hocket.checkpoint.import_.table import Move, Rule, Skip
+from hocket.checkpoint.tools.tensors import read_json
+from hocket.model.pretrained import read_preprocessing
+from hocket.model.spec import Options
+from hocket.tokens.layout import layouts
+
+# Leading positions that show no patch.
+CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
+
+
+def tower_config(document: Mapping[str, Any]) -> tuple[str, Options]:
+    """Return the model type and the options of an encoder's ``config.json``.
+
+    A model of two halves, such as CLIP with its text half, gives its vision half.
+
+    Raises:
+        CheckpointError: transformers does not know the type.
+    """
+    model_type = str(document.get("model_type", ""))
+    nested = document.get("vision_config")
+    if isinstance(nested, dict):
+        model_type, document = f"{model_type}_vision_model", nested
+    return model_type, config_options(document, model_type)
+
+
+def read_tower(folder: Path) -> tuple[str, Options]:
+    """Return `tower_config` of a folder.
+
+    Raises:
+        CheckpointError: it has no ``config.json``, or transformers does not know the type.
+    """
+    return tower_config(read_json(folder / "config.json"))
+
+
+def layout_options(folder: Path, kind: str, **more: Any) -> Options:
+    """Return the options of a layout that a folder's ``preprocessor_config.json`` decides.
+
+    Args:
+        folder: the encoder's folder.
+        kind: the layout.
+        **more: options that count before those of the file.
+    """
+    return read_preprocessing(str(folder), layouts.get(kind)) | more
+
+
+def dropped_positions(model_type: str, feature: str) -> int:
+    """Return how many leading positions ``mm_vision_select_feature`` leaves out.
+
+    Args:
+        model_type: the encoder's.
+        feature: ``patch`` or ``cls_patch``.
+
+    Raises:
+        CheckpointError: what it selects is no grid of patches.
+    """
+    leading = CLASS_TOKENS.get(model_type)
+    if leading is None:
+        raise CheckpointError(
+            f"the vision tower is a {model_type!r}, expected one of {', '.join(CLASS_TOKENS)}. "
+            "This importer cannot open it."
+        )
+    drop = {"patch": 1, "cls_patch": 0}.get(feature)
+    if drop != leading:
+        raise CheckpointError(
+            f"mm_vision_select_feature is {feature!r} on a {model_type!r}: what it selects is no "
+            f"grid of patches. Expected {'patch' if leading else 'cls_patch'!r} there."
+        )
+    return leading
+
+
+def checked_layer(model_type: str, layer: int) -> int:
+    """Return ``mm_vision_select_layer`` as an index of hidden states.
+
+    Raises:
+        CheckpointError: it is SigLIP's last layer before the final norm, which has no index.
+    """
+    if layer == -1 and model_type == "siglip_vision_model":
+        raise CheckpointError(
+            "mm_vision_select_layer is -1 on a SigLIP tower: the original reads the last layer "
+            "before the final norm, which transformers 5 does not return. It cannot be imported."
+        )
+    return layer
+
+
+def tower_rules(prefix: str, target: str = "model.vision_tower") -> tuple[Rule, ...]:
+    """Return the rules of a CLIP or SigLIP tower whose names stand behind a prefix pattern."""
+    parts = "embeddings|encoder|pre_layrnorm|post_layernorm|head"
+    text = r"text_model\..+|logit_scale|logit_bias|visual_projection\..+|text_projection\..+"
+    return (
+        Skip(rf"{prefix}.*\.position_ids", "computed from the configuration"),
+        Move(rf"{prefix}(?:vision_model\.)?((?:{parts})\..+)", rf"{target}.\1"),
+        Skip(rf"{prefix}(?:{text})", "the text half of the tower's model"),
+    )
