@@ -12,9 +12,11 @@ from tests.train.toy_run import build_model, data_spec, write_rows
 
 from hocket._errors import ConfigError, DataError
 from hocket.chat.conversation import Conversation, Message, Role, Text
+from hocket.chat.template import read_template
 from hocket.data.mixture import open_source
 from hocket.infer.engine import Engine, prompt
 from hocket.infer.sampling import Sampling
+from hocket.tokens.processor import HocketProcessor
 
 SHORT = Sampling(max_new_tokens=12)
 
@@ -294,3 +296,15 @@ def test_a_model_without_ears_says_so(folder: Path) -> None:
     processor.sounds = None
     with pytest.raises(ConfigError, match="has a sound, but the model has no audio tower"):
         Engine(model, processor).generate("x", audios=[folder / "2.wav"])
+
+
+def test_thinking_is_handed_to_the_template(engine: Engine) -> None:
+    old = engine.processor
+    own = HocketProcessor(old.tokenizer, chat_template=read_template("ovis2_5"))
+    thoughtful = Engine(engine.model, own)
+    opened, closed = (
+        thoughtful.answer([prompt("2 + 3?")], Sampling(max_new_tokens=1, thinking=thinking))[0]
+        for thinking in (True, False)
+    )
+    silence = old.tokenizer("<think>\n\n</think>\n\n", add_special_tokens=False).input_ids
+    assert closed.prompt_tokens - opened.prompt_tokens == len(silence)

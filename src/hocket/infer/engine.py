@@ -139,7 +139,7 @@ class Engine(OriginalCalls):
         chosen = sampling or Sampling()
         if not conversations:
             return []
-        examples = [self._encode(conversation) for conversation in conversations]
+        examples = [self._encode(conversation, chosen) for conversation in conversations]
         tokens: list[list[int]] = [[] for _ in examples]
         ended = [False] * len(examples)
         for step in self._steps(examples, chosen):
@@ -173,7 +173,7 @@ class Engine(OriginalCalls):
         chosen = sampling or Sampling()
         ids: list[int] = []
         shown = 0
-        for step in self._steps([self._encode(conversation)], chosen):
+        for step in self._steps([self._encode(conversation, chosen)], chosen):
             if stop():
                 return
             token = int(step[0])
@@ -231,9 +231,9 @@ class Engine(OriginalCalls):
         scores = picked.gather(-1, wanted)[..., 0] * (labels != IGNORED)
         return [float(value) for value in scores.sum(dim=1)]
 
-    def _encode(self, conversation: Conversation) -> Example:
+    def _encode(self, conversation: Conversation, sampling: Sampling) -> Example:
         _check_open(conversation)
-        return self.processor.encode(conversation, for_answer=True)
+        return self.processor.encode(conversation, for_answer=True, thinking=sampling.thinking)
 
     def _batch(self, examples: Sequence[Example], *, side: Any) -> Batch:
         pad = int(self.processor.tokenizer.pad_token_id)

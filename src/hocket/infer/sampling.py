@@ -22,6 +22,8 @@ class Sampling:
         top_k: sample from so many most likely tokens; 0 for all.
         seed: seed of the randomness.
         stop: texts that end the answer; they are not part of it.
+        thinking: whether the model thinks aloud before it answers, where its template knows how;
+            None leaves it to the template.
 
     Raises:
         ConfigError: a value is out of range.
@@ -33,6 +35,7 @@ class Sampling:
     top_k: int = 0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    thinking: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no token could be drawn from."""

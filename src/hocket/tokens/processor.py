@@ -114,14 +114,20 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             raise ConfigError("the processor has no chat template. Set model.tokenizer.template.")
         return self._encoder()
 
-    def measure(self, conversation: Conversation, *, for_answer: bool = False) -> Outline:
+    def measure(
+        self,
+        conversation: Conversation,
+        *,
+        for_answer: bool = False,
+        thinking: bool | None = None,
+    ) -> Outline:
         """Tokenise a conversation and plan its media from their headers, decoding nothing.
 
         Raises:
             MediaError: a header cannot be read.
             ConfigError: the model has no encoder for a medium.
         """
-        tokens = self.text.encode(conversation, for_answer=for_answer)
+        tokens = self.text.encode(conversation, for_answer=for_answer, thinking=thinking)
         plans = self._plans(list(conversation.media()), conversation.source)
         return self._expand(tokens, plans, conversation)
 
@@ -130,6 +136,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         conversation: Conversation,
         *,
         for_answer: bool = False,
+        thinking: bool | None = None,
         transform: MediaTransform | None = None,
         outline: Outline | None = None,
     ) -> Example:
@@ -138,6 +145,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         Args:
             conversation: the dialogue.
             for_answer: open the assistant's next turn, for generation.
+            thinking: whether the turn opens with thinking; None leaves it to the template.
             transform: an augmentation of the decoded media.
             outline: what `measure` returned for the same conversation, to save the work.
 
@@ -145,7 +153,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             MediaError: a medium cannot be decoded.
             AlignmentError: a decoded medium does not fill its plan.
         """
-        outline = outline or self.measure(conversation, for_answer=for_answer)
+        outline = outline or self.measure(conversation, for_answer=for_answer, thinking=thinking)
         images: list[np.ndarray] = []
         frames: list[np.ndarray] = []
         times: list[np.ndarray] = []
