@@ -23,6 +23,7 @@ from hocket.media.frames import sampler_from, samplers
 from hocket.parts.arrange import arrangements
 from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import connectors
+from hocket.parts.joint import joints
 from hocket.parts.vision import vision_encoders
 from hocket.tokens.layout import layouts
 from hocket.tokens.text import TextEncoder
@@ -34,6 +35,7 @@ REGISTRIES: list[Registry[Any]] = [
     audio_encoders,
     augmentations,
     connectors,
+    joints,
     layouts,
     readers,
     sources,

@@ -121,11 +121,6 @@ WRONG = {
         ConfigError,
         r"chunk_seconds 0.51 .* multiple of 320",
     ),
-    "connector of a fixed number of rows": (
-        ears(connector=PartSpec(kind="resampler", options={"queries": 25})),
-        AlignmentError,
-        r"model.audio: the layout promises 1 rows for a medium, but the connector makes 25",
-    ),
     "connector of no frames": (
         ears(connector=PartSpec(kind="stack", options={"frames": 0})),
         ConfigError,
@@ -160,6 +155,16 @@ def test_a_class_token_must_be_dropped() -> None:
     with pytest.raises(AlignmentError, match=r"17 positions with drop=0.* Set drop to 1"):
         build(replace(SPEC, vision=tower), TEXTS)
     build(replace(SPEC, vision=replace(tower, drop=1)), TEXTS)
+
+
+def test_a_sound_may_take_so_many_rows_per_chunk() -> None:
+    four = PartSpec(kind="resampler", options={"queries": 4, "heads": 2})
+    model, processor = build(ears(connector=four), TEXTS * 3)
+    long = sound(seconds=1.2)
+    outline = processor.measure(talk(user(long), assistant("a")))
+    assert [(span.units, span.rows) for span in outline.spans] == [(3, 12)]
+    example = processor.encode(talk(user(long), assistant("a")))
+    assert torch.isfinite(model(**inputs(pad_batch([example], pad_id=0, side="right"))).loss)
 
 
 def test_the_layout_learns_the_rows_from_the_connector() -> None:

@@ -30,6 +30,7 @@ from hocket.model.build import Built, build
 from hocket.parts.arrange import arrangements
 from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import connectors
+from hocket.parts.joint import joints
 from hocket.parts.vision import vision_encoders
 from hocket.tokens.layout import layouts
 
@@ -112,6 +113,7 @@ def list_kinds() -> list[Kind]:
             "model.vision.connector.kind, model.audio.connector.kind",
             _registered(connectors),
         ),
+        Kind("joint connectors", "model.joint.kind", _registered(joints)),
         Kind("arrangements of tiles", "model.vision.arrange.kind", _registered(arrangements)),
         Kind("frame samplers", "model.video.sampler", _registered(samplers)),
         Kind("chat templates", "model.tokenizer.template", _templates),

@@ -88,7 +88,11 @@ class Engine(OriginalCalls):
     def __init__(self, model: HocketForConditionalGeneration, processor: HocketProcessor) -> None:
         self.model = model
         self.processor = processor
-        self._end = int(processor.tokenizer.eos_token_id)
+        # Some chat formats end a turn with one token and a text with another.
+        ends = model.generation_config.eos_token_id
+        found = ends if isinstance(ends, list) else [ends]
+        self._ends = {token for token in found if token is not None}
+        self._ends.add(int(processor.tokenizer.eos_token_id))
 
     @classmethod
     def load(cls, path: str | Path, placement: Placement | None = None) -> Engine:
@@ -146,7 +150,7 @@ class Engine(OriginalCalls):
             for row, token in enumerate(step.tolist()):
                 if ended[row]:
                     continue
-                if token == self._end:
+                if token in self._ends:
                     ended[row] = True
                 else:
                     tokens[row].append(token)
@@ -177,7 +181,7 @@ class Engine(OriginalCalls):
             if stop():
                 return
             token = int(step[0])
-            ended = token == self._end
+            ended = token in self._ends
             if not ended:
                 ids.append(token)
                 ended = self._hits_stop(ids, chosen)

@@ -105,12 +105,11 @@ def describe(
         ensure_control_tokens(tokenizer)
     template = read_template(spec.tokenizer.template)
     text = _language(spec.language, tokenizer)
-    vision = describe_vision(spec.vision, text.hidden_size) if spec.vision else {}
+    vision = describe_vision(spec.vision, text.hidden_size, spec.joint) if spec.vision else {}
     sampling = _video(spec)
-    film = (
-        describe_film(spec.video.tower, text.hidden_size) if spec.video and spec.video.tower else {}
-    )
-    audio = describe_audio(spec.audio, text.hidden_size) if spec.audio else {}
+    tower = spec.video.tower if spec.video else None
+    film = describe_film(tower, text.hidden_size, spec.joint) if tower else {}
+    audio = describe_audio(spec.audio, text.hidden_size, spec.joint) if spec.audio else {}
     processor = HocketProcessor(
         tokenizer,
         image_layout=vision.pop("layout", None),
@@ -126,6 +125,9 @@ def describe(
         image_token_id=ids[Modality.IMAGE],
         video_token_id=ids[Modality.VIDEO],
         audio_token_id=ids[Modality.AUDIO],
+        joint_connector={"kind": spec.joint.kind} | dict(spec.joint.options)
+        if spec.joint
+        else None,
         init=spec.init,
         tie_word_embeddings=text.tie_word_embeddings,
         pad_token_id=tokenizer.pad_token_id,

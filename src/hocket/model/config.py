@@ -7,6 +7,9 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from hocket.parts.audio import audio_encoders
+from hocket.parts.vision import vision_encoders
+
 
 class HocketConfig(PreTrainedConfig):  # type: ignore[misc] # transformers ships no types for it
     """Architecture of one checkpoint; everything that is needed to load it.
@@ -22,6 +25,8 @@ class HocketConfig(PreTrainedConfig):  # type: ignore[misc] # transformers ships
         vision_connector: ``{"kind", ...options}`` of the vision connector.
         video_connector: the same for a tower for videos alone.
         audio_connector: the same for sound.
+        joint_connector: ``{"kind", ...options}`` of a connector for all modalities, which takes the
+            place of each tower's own; or None.
         vision_arrange: ``{"kind", ...options}``: how tiles become one picture, or None.
         image_token_id: placeholder of pictures.
         video_token_id: placeholder of videos.
@@ -51,9 +56,21 @@ class HocketConfig(PreTrainedConfig):  # type: ignore[misc] # transformers ships
     vision_connector: Any = None
     video_connector: Any = None
     audio_connector: Any = None
+    joint_connector: Any = None
     vision_arrange: Any = None
     image_token_id: int = 0
     video_token_id: int = 0
     audio_token_id: int = 0
     init: str = "transformers"
     tie_word_embeddings: bool = False
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Make the towers known that are no part of transformers, then read the nested parts."""
+        for part, kinds in (
+            (self.vision_config, vision_encoders),
+            (self.video_config, vision_encoders),
+            (self.audio_config, audio_encoders),
+        ):
+            if isinstance(part, dict) and part.get("model_type") in kinds.names():
+                kinds.get(part["model_type"])
+        super().__post_init__(**kwargs)

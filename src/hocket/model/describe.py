@@ -28,9 +28,10 @@ from hocket.parts.arrange import build_arrange
 from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import Connector, build_connector
 from hocket.parts.encoder import EncoderKind
+from hocket.parts.joint import Joint, build_joint
 from hocket.parts.vision import vision_encoders
 from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from, layouts, options_of
-from hocket.tokens.span import Plan
+from hocket.tokens.span import Modality, Plan
 
 _GENERAL = "hf"
 
@@ -69,29 +70,29 @@ def refusals(key: str) -> Iterator[None]:
         raise ConfigError(f"{key}: transformers refuses it: {reason}. Change it.") from error
 
 
-def describe_vision(spec: TowerSpec, width: int) -> dict[str, Any]:
+def describe_vision(spec: TowerSpec, width: int, joint: PartSpec | None) -> dict[str, Any]:
     """Return the vision part of `HocketConfig` and its ``layout``, for rows of that width."""
-    tower = _tower("model.vision", "vision", vision_encoders, spec)
+    tower = _tower("model.vision", "vision", vision_encoders, spec, joint)
     layout = _image_layout(tower, width)
-    arrange = _options(spec.arrange) if spec.arrange else None
+    arrange = part_options(spec.arrange) if spec.arrange else None
     return {
         "vision_config": tower.config,
         "vision_encoder": tower.options,
-        "vision_connector": _options(spec.connector),
+        "vision_connector": tower.connector_options,
         "vision_arrange": arrange,
         "layout": options_of(layout),
     }
 
 
-def describe_film(spec: TowerSpec, width: int) -> dict[str, Any]:
+def describe_film(spec: TowerSpec, width: int, joint: PartSpec | None) -> dict[str, Any]:
     """Return the same for a tower of videos alone."""
-    tower = _tower("model.video.tower", "vision", vision_encoders, spec)
+    tower = _tower("model.video.tower", "vision", vision_encoders, spec, joint)
     if spec.arrange:
         raise ConfigError("model.video.tower.arrange: frames have no tiles. Leave it out.")
     return {
         "video_config": tower.config,
         "video_encoder": tower.options,
-        "video_connector": _options(spec.connector),
+        "video_connector": tower.connector_options,
         "layout": options_of(_image_layout(tower, width)),
     }
 
@@ -104,6 +105,7 @@ class _Tower(NamedTuple):
     config: PreTrainedConfig
     kind: type[EncoderKind]
     options: dict[str, Any]
+    joint: PartSpec | None
 
     def layout_options(self) -> dict[str, Any]:
         try:
@@ -114,16 +116,33 @@ class _Tower(NamedTuple):
             given |= read_preprocessing(self.spec.path, layouts.get(self.spec.layout.kind))
         return {"kind": self.spec.layout.kind} | given | dict(self.spec.layout.options)
 
-    def connector(self, width: int) -> Connector:
-        options = _options(self.spec.connector)
+    @property
+    def connector_options(self) -> dict[str, Any] | None:
+        return part_options(self.spec.connector) if self.spec.connector else None
+
+    def connector(self, width: int) -> Connector | Joint:
         wide = self.kind.width(self.config, self.options)
         with torch.device("meta"):
             if self.spec.arrange:
-                wide = build_arrange(_options(self.spec.arrange), width=width).in_width(wide)
-            return build_connector(options, in_width=wide, out_width=width)
+                wide = build_arrange(part_options(self.spec.arrange), width=width).in_width(wide)
+            if self.joint is not None:
+                widths = dict.fromkeys(Modality, wide)
+                return build_joint(part_options(self.joint), in_widths=widths, out_width=width)
+            assert self.connector_options is not None
+            return build_connector(self.connector_options, in_width=wide, out_width=width)
 
 
-def _tower(key: str, half: str, kinds: Registry[type[EncoderKind]], spec: TowerSpec) -> _Tower:
+def _tower(
+    key: str,
+    half: str,
+    kinds: Registry[type[EncoderKind]],
+    spec: TowerSpec,
+    joint: PartSpec | None,
+) -> _Tower:
+    if (spec.connector is None) is (joint is None):
+        found = "nor model.joint is set" if joint is None else "and model.joint are both set"
+        word = "neither" if joint is None else "both"
+        raise ConfigError(f"{key}: {word} its connector {found}. Set one of them.")
     if spec.model_type in kinds.names():
         kinds.get(spec.model_type)  # an encoder of our own makes its model type known
     config = part_config(key, spec, half=half)
@@ -131,10 +150,11 @@ def _tower(key: str, half: str, kinds: Registry[type[EncoderKind]], spec: TowerS
     if spec.encoder:
         kind, own = spec.encoder.kind, dict(spec.encoder.options)
     options = {"kind": kind, "layer": spec.layer, "drop": spec.drop, "scale": spec.scale} | own
-    return _Tower(key, spec, config, kinds.get(kind), options)
+    return _Tower(key, spec, config, kinds.get(kind), options, joint)
 
 
-def _options(part: PartSpec) -> dict[str, Any]:
+def part_options(part: PartSpec) -> dict[str, Any]:
+    """Return a part as `HocketConfig` stores it."""
     return {"kind": part.kind} | dict(part.options)
 
 
@@ -144,7 +164,7 @@ def _image_layout(tower: _Tower, width: int) -> ImageLayout:
     layout: ImageLayout = layout_from(tower.layout_options())  # type: ignore[assignment] # the vision layouts are ImageLayouts
     connector = tower.connector(width)
     with torch.device("meta"):
-        arrange = build_arrange(_options(spec.arrange), width=width) if spec.arrange else None
+        arrange = build_arrange(part_options(spec.arrange), width=width) if spec.arrange else None
     one = layout.plan(448, 448)
     per_unit = connector.rows(replace(one, units=2)) - connector.rows(replace(one, units=1))
     extra = connector.rows(replace(one, units=1)) - per_unit
@@ -166,14 +186,14 @@ def _image_layout(tower: _Tower, width: int) -> ImageLayout:
     return layout
 
 
-def describe_audio(spec: TowerSpec, width: int) -> dict[str, Any]:
+def describe_audio(spec: TowerSpec, width: int, joint: PartSpec | None) -> dict[str, Any]:
     """Return the same for sounds."""
     key = "model.audio"
-    tower = _tower(key, "audio", audio_encoders, spec)
+    tower = _tower(key, "audio", audio_encoders, spec, joint)
     layout: AudioLayout = layout_from(tower.layout_options())  # type: ignore[assignment] # the audio layouts are AudioLayouts
     connector = tower.connector(width)
-    frames = _frames_per_row(connector, layout.plan(1))
-    layout = layout_from(options_of(layout) | {"frames_per_row": frames})  # type: ignore[assignment] # as above
+    folded = _count_sound_rows(connector, layout.plan(1))
+    layout = layout_from(options_of(layout) | folded)  # type: ignore[assignment] # as above
     grid = tower.kind.grid(tower.config, tower.options)
     for seconds in (0.01, 0.5, 1.0, 2.7, 61.3):
         plan = layout.plan(round(seconds * layout.rate))
@@ -190,7 +210,7 @@ def describe_audio(spec: TowerSpec, width: int) -> dict[str, Any]:
     return {
         "audio_config": tower.config,
         "audio_encoder": tower.options,
-        "audio_connector": _options(spec.connector),
+        "audio_connector": tower.connector_options,
         "layout": options_of(layout),
     }
 
@@ -233,11 +253,15 @@ def _check_features(tower: _Tower, shape: tuple[int, ...], plan: Plan) -> None:
         )
 
 
-def _frames_per_row(connector: Connector, plan: Plan) -> int:
-    """Return how many encoder frames of a sound the connector joins in one row."""
+def _count_sound_rows(connector: Connector | Joint, plan: Plan) -> dict[str, int]:
+    """Return how many rows a chunk of sound becomes, or how many encoder frames join in one."""
     most = plan.patches[1]
-    short = (replace(plan, units=1, valid=(frames,)) for frames in range(1, most + 1))
-    return sum(connector.rows(one) == 1 for one in short) or 1
+    rows = [
+        connector.rows(replace(plan, units=1, valid=(frames,))) for frames in range(1, most + 1)
+    ]
+    if rows[0] == rows[-1]:
+        return {"rows_per_unit": rows[0]}
+    return {"frames_per_row": sum(count == rows[0] for count in rows)}
 
 
 def _agree(key: str, promised: int, made: int) -> None:

@@ -43,12 +43,13 @@ class TowerSpec:
         drop: leading tokens to drop: 1 for a class token.
         scale: factor of the features.
         layout: how media become encoder inputs.
-        connector: how encoder features become rows of the language model.
+        connector: how encoder features become rows of the language model; None where the model
+            has a joint connector.
         arrange: how the rows of several tiles become one picture; None joins them in order.
     """
 
     layout: PartSpec
-    connector: PartSpec
+    connector: PartSpec | None = None
     model_type: str = ""
     path: str = ""
     config: Options = field(default_factory=dict)
@@ -118,6 +119,7 @@ class ModelSpec:
         vision: the picture and video tower; None for a model without eyes.
         audio: the sound tower; None for a model without ears.
         video: how videos are sampled; None for a model without video.
+        joint: one connector for all modalities in place of each tower's own; None for none.
         tokenizer: where the tokenizer comes from.
         init: ``fan_in`` for small models trained from scratch, ``transformers`` for each
             class's own.
@@ -128,6 +130,7 @@ class ModelSpec:
     vision: TowerSpec | None = None
     audio: TowerSpec | None = None
     video: VideoSpec | None = None
+    joint: PartSpec | None = None
     tokenizer: TokenizerSpec = field(default_factory=TokenizerSpec)
     init: str = "fan_in"
     seed: int = 0

@@ -20,6 +20,7 @@ from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import Connector, build_connector
 from hocket.parts.encoder import EncoderKind, Options
 from hocket.parts.features import Features
+from hocket.parts.joint import Joint, build_joint
 from hocket.parts.vision import vision_encoders
 from hocket.tokens.span import Modality
 
@@ -51,6 +52,7 @@ class HocketTowers(HocketPreTrainedModel):
         self.video_projector: Connector | None = None
         self.audio_tower: PreTrainedModel | None = None
         self.audio_projector: Connector | None = None
+        self.joint_projector: Joint | None = None
         if config.vision_arrange is not None:
             self.image_arrange = build_arrange(config.vision_arrange, width=width)
         if config.vision_config is not None:
@@ -78,6 +80,10 @@ class HocketTowers(HocketPreTrainedModel):
                 config.audio_connector,
                 width,
             )
+        if config.joint_connector is not None:
+            self.joint_projector = build_joint(
+                config.joint_connector, in_widths=tower_widths(config), out_width=width
+            )
 
     def image_rows(self, pixels: Tensor, spans: Tensor | None = None) -> Tensor:
         """Turn pictures (U, 3, H, W) or native patches (U, P, K) into (R, D), in span order."""
@@ -87,30 +93,29 @@ class HocketTowers(HocketPreTrainedModel):
         self, pixels: Tensor, spans: Tensor | None = None, times: Tensor | None = None
     ) -> Tensor:
         """Turn frames (U, 3, H, W) or native patches (U, P, K) into (R, D), in span order."""
-        if self.video_tower is None or self.video_projector is None:
+        if self.video_tower is None:
             return self._shared_rows(pixels, spans, times, Modality.VIDEO)
         options, config = self.config.video_encoder, self.config.video_config
         kind = vision_encoders.get(options["kind"])
         x = _encode(kind, self.video_tower, pixels, options, spans)
         grid = kind.grid(config, options)
-        return self.video_projector(
-            Features(x, grid, spans=spans, times=times, modality=Modality.VIDEO)
-        )
+        features = Features(x, grid, spans=spans, times=times, modality=Modality.VIDEO)
+        return self._connect(self.video_projector, features)
 
     def _shared_rows(
         self, pixels: Tensor, spans: Tensor | None, times: Tensor | None, modality: Modality
     ) -> Tensor:
         """Run the tower that pictures and, without one of their own, videos go through."""
-        assert self.vision_tower is not None and self.multi_modal_projector is not None
+        assert self.vision_tower is not None
         options, config = self.config.vision_encoder, self.config.vision_config
         kind = vision_encoders.get(options["kind"])
         x = _encode(kind, self.vision_tower, pixels, options, spans)
         grid = kind.grid(config, options)
         features = Features(x, grid, spans=spans, times=times, modality=modality)
         if self.image_arrange is None:
-            return self.multi_modal_projector(features)
+            return self._connect(self.multi_modal_projector, features)
         features = self.image_arrange.gather(features)
-        rows = self.multi_modal_projector(features)
+        rows = self._connect(self.multi_modal_projector, features)
         tiles = rearrange(rows, "(u k) d -> u k d", u=len(features.x))
         return self.image_arrange(tiles, features)
 
@@ -118,25 +123,50 @@ class HocketTowers(HocketPreTrainedModel):
         self, sounds: Tensor, lengths: Tensor | None = None, spans: Tensor | None = None
     ) -> Tensor:
         """Turn chunks of sound (U, M, F) or (U, L) into (R, D) rows in span order."""
-        assert self.audio_tower is not None and self.audio_projector is not None
+        assert self.audio_tower is not None
         options = self.config.audio_encoder
         kind = audio_encoders.get(options["kind"])
         x = _encode(kind, self.audio_tower, sounds, options, spans)
-        return self.audio_projector(
-            Features(x, (1, x.shape[1]), spans=spans, lengths=lengths, modality=Modality.AUDIO)
+        features = Features(
+            x, (1, x.shape[1]), spans=spans, lengths=lengths, modality=Modality.AUDIO
         )
+        return self._connect(self.audio_projector, features)
+
+    def _connect(self, own: Connector | None, features: Features) -> Tensor:
+        """Turn features into (R, D) by the joint connector, or the tower's own."""
+        connector = self.joint_projector or own
+        assert connector is not None
+        return connector(features)
+
+
+def tower_widths(config: HocketConfig) -> dict[Modality, int]:
+    """Return the feature width of every modality that the model takes."""
+    widths = {}
+    if config.vision_config is not None:
+        kind = vision_encoders.get(config.vision_encoder["kind"])
+        width = kind.width(config.vision_config, config.vision_encoder)
+        widths = {Modality.IMAGE: width, Modality.VIDEO: width}
+    if config.video_config is not None:
+        kind = vision_encoders.get(config.video_encoder["kind"])
+        widths[Modality.VIDEO] = kind.width(config.video_config, config.video_encoder)
+    if config.audio_config is not None:
+        kind = audio_encoders.get(config.audio_encoder["kind"])
+        widths[Modality.AUDIO] = kind.width(config.audio_config, config.audio_encoder)
+    return widths
 
 
 def _build(
     kinds: Registry[type[EncoderKind]],
     config: PreTrainedConfig,
     encoder: Options,
-    connector: Options,
+    connector: Options | None,
     width: int,
     arrange: Arrange | None = None,
-) -> tuple[PreTrainedModel, Connector]:
-    """Return a tower and the connector from its features to rows of that width."""
+) -> tuple[PreTrainedModel, Connector | None]:
+    """Return a tower and the connector, if it has its own, from its features to that width."""
     kind = kinds.get(encoder["kind"])
+    if connector is None:
+        return kind.build(config), None
     in_width = kind.width(config, encoder)
     if arrange is not None:
         in_width = arrange.in_width(in_width)

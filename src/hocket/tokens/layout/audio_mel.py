@@ -35,6 +35,8 @@ class AudioMel:
         chunk_seconds: length of one encoder unit; the last one is padded with silence.
         encoder_stride: mel frames per encoder frame (2 for Whisper's convolutions).
         frames_per_row: encoder frames per language-model row, filled in from the connector.
+        rows_per_unit: rows of every chunk, however much of it is padding; 0 counts them by
+            `frames_per_row`. Filled in from the connector.
         trim: drop the rows that hold only padding.
     """
 
@@ -43,6 +45,7 @@ class AudioMel:
     chunk_seconds: float = 30.0
     encoder_stride: int = 2
     frames_per_row: int = 1
+    rows_per_unit: int = 0
     trim: bool = True
 
     def __post_init__(self) -> None:
@@ -82,13 +85,17 @@ class AudioMel:
         if self.trim:
             rest = max(samples - (units - 1) * chunk, 1)
             valid[-1] = min(full, -(-rest // (HOP * self.encoder_stride)))
-        rows = sum(-(-frames // self.frames_per_row) for frames in valid)
+        rows = self.rows_per_unit * units or sum(
+            -(-frames // self.frames_per_row) for frames in valid
+        )
         return Plan(
             units=units, patches=(1, full), rows=rows, grid=(rows, 1, 1), valid=tuple(valid)
         )
 
     def capacity(self, plan: Plan) -> int:
         """Return the longest sound, in samples, that keeps the plan."""
+        if self.rows_per_unit:
+            return plan.units * self.chunk_samples
         last = -(-self.lengths(plan)[-1] // self.frames_per_row) * self.samples_per_row
         return (plan.units - 1) * self.chunk_samples + min(last, self.chunk_samples)
 
