@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.checkpoint.export.toys import clip, internvl, layout, save, siglip
-from tests.toy import EARS, assistant, picture, talk, toy, user
+from tests.toy import EARS, SPEC, TEXTS, assistant, picture, talk, toy, user
 from transformers import AutoProcessor
 
 from hocket._errors import CheckpointError, UnknownNameError
 from hocket.chat.template import to_messages
+from hocket.checkpoint.directory import write_checkpoint
 from hocket.checkpoint.export import ExportOptions, export, verify_export
 from hocket.checkpoint.manifest import verify_directory
+from hocket.model.build import build
 from hocket.model.spec import PartSpec, TowerSpec, VideoSpec
 
 # One matrix product in another order of sums; on this composition they are bitwise equal.
@@ -161,6 +164,17 @@ def test_what_llava_cannot_express(
     with pytest.raises(CheckpointError, match=message):
         export(saved, tmp_path / "out", to="llava")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_joint_connector_is_refused(tmp_path: Path) -> None:
+    joint = PartSpec(kind="latent_queries", options={"queries": 2, "heads": 2})
+    seeing = replace(SPEC, vision=clip(connector=None), audio=None, video=None, joint=joint)
+    (tmp_path / "model").mkdir()
+    write_checkpoint(tmp_path / "model", *build(seeing, TEXTS * 3))
+    with pytest.raises(
+        CheckpointError, match=r"model\.joint: found latent_queries, expected a con"
+    ):
+        export(tmp_path / "model", tmp_path / "out", to="llava")
 
 
 def test_an_unknown_target_and_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:

@@ -34,6 +34,10 @@ def need_one_vision_tower(source: Source, target: str, towers: Sequence[str]) ->
         raise refusal(
             target, "model.video.tower", config.video_config.model_type, "no tower for videos alone"
         )
+    if config.joint_connector is not None:
+        raise refusal(
+            target, "model.joint", config.joint_connector["kind"], "a connector per tower"
+        )
     kind = config.vision_config.model_type if config.vision_config is not None else "none"
     if kind not in towers:
         raise refusal(target, "model.vision.model_type", kind, " or ".join(towers))
