@@ -45,6 +45,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("time_embedding", {"form": "learned", "longest": 2.0}),
     ("time_embedding", {"inner": {"kind": "temporal_pool", "frames": 2}}),
     ("ultravox", {"frames": 3, "norm": "last", "hidden": 6}),
+    ("visual_vocab", {"vocab": 30, "stride": 3, "marks": False, "chunk": 2}),
+    ("visual_vocab", {"vocab": 30, "indicators": 5, "tokenize": "straight_through"}),
+    ("visual_vocab", {"vocab": 30, "tokenize": "gumbel", "tau": 0.5, "stride": 1}),
 ]
 NAMED = [pytest.param(*case, id="-".join([case[0], *map(str, case[1].values())])) for case in CASES]
 every_case = pytest.mark.parametrize(("kind", "options"), NAMED)
@@ -64,7 +67,10 @@ def features(kind: str, plan: Plan, dtype: torch.dtype = torch.float32) -> Featu
     height, width = plan.patches
     x = torch.randn(plan.units, height * width, in_width(kind), dtype=dtype, requires_grad=True)
     lengths = None if plan.valid is None else torch.tensor(plan.valid)
-    return Features(x, plan.patches, lengths=lengths)
+    spans = None
+    if plan.valid is None:
+        spans = torch.tensor([[plan.units, plan.rows, *plan.grid, *plan.tiles]])
+    return Features(x, plan.patches, spans=spans, lengths=lengths)
 
 
 def film(kind: str, *frames: int, pool: int, side: int = 4) -> tuple[Features, list[Plan]]:
@@ -108,7 +114,9 @@ def test_spans_of_a_batch_do_not_see_each_other(kind: str, options: dict[str, An
     for plan in fitting(connector):
         one, other = features(kind, plan), features(kind, plan).x.detach().flip(0, 1)
         lengths = None if one.lengths is None else torch.cat([one.lengths, one.lengths])
-        both = connector(Features(torch.cat([one.x, other]), plan.patches, lengths=lengths))
+        spans = None if one.spans is None else torch.cat([one.spans, one.spans])
+        x = torch.cat([one.x, other])
+        both = connector(Features(x, plan.patches, spans=spans, lengths=lengths))
         torch.testing.assert_close(both[: connector.rows(plan)], connector(one), rtol=0, atol=1e-5)
 
 
@@ -157,7 +165,9 @@ def test_videos_of_a_batch_make_the_rows_of_their_plans(kind: str, options: dict
         pytest.skip("it takes no pictures")
     rows = connector(given)
     assert len(rows) == sum(counts)
-    assert counts == [counts[1] * plan.grid[0] for plan in plans]
+    # Rows that a video has once, whatever its length.
+    extra = 2 * counts[1] - connector.rows(dataclasses.replace(plans[1], units=2, pieces=None))
+    assert counts == [(counts[1] - extra) * plan.grid[0] + extra for plan in plans]
     start, unit = 0, 0
     for plan, count in zip(plans, counts, strict=True):
         units = slice(unit, unit + plan.units)
@@ -184,7 +194,8 @@ def test_half_precision_stays_half_precision(kind: str, options: dict[str, Any])
 def test_no_units_are_no_rows(kind: str, options: dict[str, Any]) -> None:
     connector = made(kind, **options)
     empty = features(kind, next(fitting(connector)))
-    assert connector(empty._replace(x=empty.x[:0])).shape == (0, OUT_WIDTH)
+    spans = None if empty.spans is None else empty.spans[:0]
+    assert connector(empty._replace(x=empty.x[:0], spans=spans)).shape == (0, OUT_WIDTH)
 
 
 @every_case

@@ -171,9 +171,7 @@ def test_a_joint_connector_is_refused(tmp_path: Path) -> None:
     seeing = replace(SPEC, vision=clip(connector=None), audio=None, video=None, joint=joint)
     (tmp_path / "model").mkdir()
     write_checkpoint(tmp_path / "model", *build(seeing, TEXTS * 3))
-    with pytest.raises(
-        CheckpointError, match=r"model\.joint: found latent_queries, expected a con"
-    ):
+    with pytest.raises(CheckpointError, match=r"model\.joint: found latent_queries"):
         export(tmp_path / "model", tmp_path / "out", to="llava")
 
 

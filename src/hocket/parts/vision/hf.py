@@ -1,6 +1,10 @@
-"""Any vision model of transformers with square pictures and square patches (CLIP, SigLIP, ViT).
+"""Any vision model of transformers with square pictures and square patches.
 
-Sizes may be one number or (height, width) with two equal ones, as InternViT's are.
+CLIP, SigLIP, InternViT, DINOv2, DINOv3, ViT, DeiT, BEiT, AIMv2 and others need nothing but this:
+their class tokens and registers stand before the patches, whatever their number. Sizes may be one
+number or (height, width) with two equal ones, as InternViT's are.
+
+Letters: U pictures, S side of a picture in pixels, P positions, C width.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from typing import Any
 from torch import Tensor
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
-from hocket._errors import ConfigError
+from hocket._errors import AlignmentError, ConfigError
 from hocket.parts.encoder import Options
 from hocket.parts.vision import vision_encoders
 
@@ -55,8 +59,42 @@ class HfVision:
     def encode(
         tower: PreTrainedModel, inputs: Tensor, options: Options, spans: Tensor | None
     ) -> Tensor:
-        """Return (U, P, C) of pictures (U, 3, S, S)."""
-        return hidden_state(tower, inputs, layer=options["layer"])[:, options["drop"] :]
+        """Return (U, P, C) of pictures (U, 3, S, S).
+
+        Raises:
+            AlignmentError: the pictures have another size than the tower's.
+        """
+        check_size(tower.config.model_type, inputs, square(tower.config.image_size))
+        x = hidden_state(tower, inputs, layer=options["layer"])
+        return only_patches(x, drop=options["drop"], grid=HfVision.grid(tower.config, options))
+
+
+def only_patches(x: Tensor, *, drop: int | None, grid: tuple[int, int]) -> Tensor:
+    """Return the positions of (U, P, C) that show patches.
+
+    Args:
+        x: features of all positions.
+        drop: leading positions that show no patch; None or -1 for all that the grid leaves over,
+            which is right for every tower whose class tokens and registers come first.
+        grid: the patches as (height, width).
+    """
+    if drop is None or drop < 0:
+        drop = max(0, x.shape[1] - grid[0] * grid[1])
+    return x[:, drop:]
+
+
+def check_size(model_type: str, pixels: Tensor, size: int) -> None:
+    """Refuse pictures (U, 3, H, W) whose patches would not be those of the tower's grid.
+
+    Raises:
+        AlignmentError: H or W is not `size`.
+    """
+    if pixels.shape[-2:] != (size, size):
+        raise AlignmentError(
+            f"{model_type!r} got pictures of {pixels.shape[-2]} x {pixels.shape[-1]} pixels, "
+            f"expected {size} x {size}. The processor and the model come from different "
+            "checkpoints."
+        )
 
 
 def hidden_state(tower: PreTrainedModel, pixels: Tensor, *, layer: int) -> Tensor:
