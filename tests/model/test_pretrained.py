@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tests.toy import EYES, SPEC, TEXTS, WIDTH, inputs, mixed, toy
 from transformers import (
     CLIPConfig,
@@ -15,6 +16,7 @@ from transformers import (
 )
 
 from hocket._errors import CheckpointError, ConfigError
+from hocket.checkpoint.directory import write_checkpoint
 from hocket.model.build import build
 from hocket.model.spec import LanguageSpec, PartSpec, TowerSpec
 from hocket.tokens.batch import pad_batch
@@ -125,3 +127,39 @@ def test_what_cannot_be_opened_is_named(clip: Path, llama: Path, tmp_path: Path)
     wrong = replace(SPEC, language=LanguageSpec(path=str(clip)), vision=EYES)
     with pytest.raises(ConfigError, match=r"no language model|holds no tokenizer"):
         build(wrong)
+
+
+def test_a_tower_and_a_connector_come_from_a_run_of_ours(clip: Path, tmp_path: Path) -> None:
+    first = build(replace(SPEC, vision=eyes(clip)), TEXTS * 3)
+    folder = tmp_path / "run" / "model"
+    folder.mkdir(parents=True)
+    write_checkpoint(folder, *first)
+    connector = PartSpec(kind="mlp", path=str(tmp_path / "run"))
+    spec = replace(SPEC, vision=eyes(tmp_path / "run", connector=connector), seed=5)
+    second = build(spec, TEXTS * 3).model
+    for part, same in (
+        ("vision_tower", True),
+        ("multi_modal_projector", True),
+        ("language_model", False),
+    ):
+        ours = second.model.get_submodule(part).state_dict()
+        theirs = first.model.model.get_submodule(part).state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours) is same, part
+    deeper = replace(connector, options={"depth": 3})
+    with pytest.raises(CheckpointError, match=r"model\.vision\.connector\.path: .* linear_3\.bias"):
+        build(replace(SPEC, vision=eyes(clip, connector=deeper)), TEXTS * 3)
+    with pytest.raises(ConfigError, match=r"is a whole Hocket model.*train\.init_from"):
+        build(replace(SPEC, language=LanguageSpec(path=str(folder))))
+
+
+def test_a_connector_comes_from_a_file(clip: Path, tmp_path: Path) -> None:
+    tensors = build(replace(SPEC, vision=eyes(clip)), TEXTS * 3).model.model.multi_modal_projector
+    assert tensors is not None
+    file = tmp_path / "projector.safetensors"
+    save_file(tensors.state_dict(), file)
+    spec = replace(SPEC, vision=eyes(clip, connector=PartSpec(kind="mlp", path=str(file))), seed=6)
+    ours = build(spec, TEXTS * 3).model.model.multi_modal_projector
+    assert ours is not None
+    assert all(
+        torch.equal(value, tensors.state_dict()[name]) for name, value in ours.state_dict().items()
+    )

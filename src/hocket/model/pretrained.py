@@ -17,11 +17,13 @@ from typing import Any
 import torch
 from PIL.Image import Resampling
 from safetensors import SafetensorError
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from hocket._env import offline
 from hocket._errors import CheckpointError, ConfigError, did_you_mean
+from hocket.model.config import HocketConfig
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.spec import ModelSpec
 
@@ -43,14 +45,20 @@ def read_config(key: str, half: str, path: str, options: Mapping[str, Any]) -> P
     Raises:
         ConfigError: there is no such directory, or it has no such option.
     """
+    own = own_checkpoint(path)
     try:
-        config = AutoConfig.from_pretrained(path, local_files_only=is_local(path))
+        if own is not None:
+            config = HocketConfig.from_pretrained(own, local_files_only=True)
+        else:
+            config = AutoConfig.from_pretrained(path, local_files_only=is_local(path))
     except _UNREADABLE as error:
         raise ConfigError(
             f"{key}.path: {path} holds no configuration that transformers can open. "
             "Give a transformers directory with config.json."
         ) from error
     nested = config.to_dict().get(_HALVES[half])
+    if own is not None and nested is None:
+        raise ConfigError(f"{key}.path: {path} is a Hocket model without {half}. Give another.")
     if isinstance(nested, dict):
         config = config.get_text_config() if half == "language" else vars(config)[_HALVES[half]]
     known = {*config.to_dict(), *type(config).attribute_map}
@@ -97,14 +105,18 @@ def adopt(model: HocketForConditionalGeneration, spec: ModelSpec) -> None:
         CheckpointError: the weights of a part cannot be opened or do not fit.
     """
     film = spec.video.tower if spec.video else None
-    for key, name, tower in (
-        ("model.vision", "vision_tower", spec.vision),
-        ("model.video.tower", "video_tower", film),
-        ("model.audio", "audio_tower", spec.audio),
+    for key, name, joint, tower in (
+        ("model.vision", "vision_tower", "multi_modal_projector", spec.vision),
+        ("model.video.tower", "video_tower", "video_projector", film),
+        ("model.audio", "audio_tower", "audio_projector", spec.audio),
     ):
         if tower and tower.path:
-            loaded = load_tower(key, model.model.get_submodule(name), tower.path)
+            loaded = load_tower(key, name, model.model.get_submodule(name), tower.path)
             model.model.set_submodule(name, loaded)
+        if tower and tower.connector and tower.connector.path:
+            load_part(
+                f"{key}.connector", joint, model.model.get_submodule(joint), tower.connector.path
+            )
     if spec.language.path:
         model.model.language_model = load_language(
             "model.language", spec.language.path, model.config.text_config, head=model.lm_head
@@ -112,12 +124,21 @@ def adopt(model: HocketForConditionalGeneration, spec: ModelSpec) -> None:
         model.tie_weights()
 
 
-def load_tower(key: str, tower: PreTrainedModel, path: str) -> PreTrainedModel:
+def load_tower(key: str, name: str, tower: PreTrainedModel, path: str) -> PreTrainedModel:
     """Return a tower of the same class and configuration with the weights of a directory.
+
+    Args:
+        key: where the part stands in the configuration, for messages.
+        name: the tower's name in the composite.
+        tower: a tower with any weights.
+        path: transformers directory, hub id, Hocket checkpoint or run.
 
     Raises:
         CheckpointError: a tensor of the tower is not there or has another shape.
     """
+    if own_checkpoint(path) is not None:
+        load_part(key, name, tower, path)
+        return tower
     return _load(key, type(tower), path, tower.config)
 
 
@@ -136,6 +157,10 @@ def load_language(
     Raises:
         CheckpointError: a tensor is not there or has another shape.
     """
+    if own_checkpoint(path) is not None:
+        raise ConfigError(
+            f"{key}.path: {path} is a whole Hocket model. To go on from it set train.init_from."
+        )
     own = copy.deepcopy(config)
     own.vocab_size = read_config(key, "language", path, {}).vocab_size
     causal = _load(key, AutoModelForCausalLM, path, own)
@@ -144,6 +169,57 @@ def load_language(
     with torch.no_grad():
         head.weight.copy_(causal.get_output_embeddings().weight)
     return causal.base_model
+
+
+def own_checkpoint(path: str) -> Path | None:
+    """Return the Hocket checkpoint directory of a path, which may be a run's folder, or None."""
+    for folder in (Path(path), Path(path) / "model"):
+        try:
+            document = json.loads((folder / "config.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(document, dict) and document.get("model_type") == HocketConfig.model_type:
+            return folder
+    return None
+
+
+def load_part(key: str, name: str, module: nn.Module, path: str) -> None:
+    """Fill a module from a Hocket checkpoint, a run, or a safetensors file of its own.
+
+    Args:
+        key: where the part stands in the configuration, for messages.
+        name: the part's name in the composite, which begins its tensors' names in a checkpoint.
+        module: the module; every tensor of it must be there and no other.
+        path: the checkpoint, run or file.
+
+    Raises:
+        CheckpointError: a tensor is missing, unexpected or of another shape, or nothing is there.
+    """
+    folder = own_checkpoint(path)
+    files = sorted(folder.glob("*.safetensors")) if folder else [Path(path)]
+    prefix = f"model.{name}."
+    found: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            found |= load_file(file)
+        except _UNREADABLE as error:
+            raise CheckpointError(f"{key}.path: {file} cannot be opened as safetensors.") from error
+    inside = {one.removeprefix(prefix): found[one] for one in found if one.startswith(prefix)}
+    given = inside or found
+    expected = module.state_dict()
+    shapes = [one for one in expected if one in given and expected[one].shape != given[one].shape]
+    problems = {
+        "missing": sorted(expected.keys() - given.keys()),
+        "unexpected": sorted(given.keys() - expected.keys()),
+        "of another shape": shapes,
+    }
+    said = "; ".join(f"{what}: {', '.join(names[:3])}" for what, names in problems.items() if names)
+    if said:
+        raise CheckpointError(
+            f"{key}.path: the weights of {path} are not those of this part. {said}. "
+            "Give those of a part with the same kind and options."
+        )
+    module.load_state_dict(given, strict=True)
 
 
 def stretch_context(config: PreTrainedConfig, tokens: int) -> None:

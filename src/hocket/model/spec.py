@@ -21,10 +21,13 @@ class PartSpec:
     Attributes:
         kind: the registered name, such as ``mlp``.
         options: keyword options of that part.
+        path: for connectors, the safetensors file, Hocket checkpoint or run that its weights come
+            from; empty draws random weights.
     """
 
     kind: str
     options: Options = field(default_factory=dict)
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +37,8 @@ class TowerSpec:
     Attributes:
         model_type: the transformers model type of the encoder, such as ``siglip_vision_model``;
             may be empty with a `path`.
-        path: transformers directory (or hub id) that the encoder's configuration and weights come
-            from; empty draws random weights.
+        path: transformers directory (or hub id), Hocket checkpoint or run that the encoder's
+            configuration and weights come from; empty draws random weights.
         config: options of that transformers configuration; the rest keep their defaults.
         encoder: how the tower is read, such as ``s2``; None for the file of the model type's own
             name, or ``hf``.

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from hocket._errors import CheckpointError
-from hocket.parts.connector._load import load_connector
+from hocket.parts.weights import load_connector
 from hocket.parts.connector.mlp import Mlp
 
 
