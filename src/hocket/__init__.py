@@ -8,6 +8,7 @@ registers Hocket's checkpoints with them.
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -151,11 +152,17 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def _register(_module: object) -> None:
-    module = importlib.import_module("hocket.model.auto")
-    # Where that module itself is the first import it is half made here, and registers at its end.
-    if "register" in vars(module):
-        module.register()
+# Each of ours registers itself with the one of theirs, whichever is imported first.
+_HOOKS = {
+    "transformers.models.auto.configuration_auto": "hocket.model.config",
+    "transformers.models.auto.modeling_auto": "hocket.model.modeling",
+    "transformers.models.auto.processing_auto": "hocket.model.auto",
+}
 
 
-wrapt.register_post_import_hook(_register, "transformers.models.auto.processing_auto")
+def _register(theirs: ModuleType) -> None:
+    importlib.import_module(_HOOKS[theirs.__name__])
+
+
+for _name in _HOOKS:
+    wrapt.register_post_import_hook(_register, _name)

@@ -30,8 +30,8 @@ def read_options(noun: str, cls: type[Config], options: Mapping[str, Any]) -> Co
     for key in chosen:
         if key not in names:
             hint = did_you_mean(key, names)
-            known = ", ".join(names) or "none"
-            raise ConfigError(f"{noun} {kind!r} has no option {key!r}.{hint} Known: {known}.")
+            known = f"Known: {', '.join(names)}." if names else "It takes none."
+            raise ConfigError(f"{noun} {kind!r} has no option {key!r}.{hint} {known}")
     try:
         return TypeAdapter(cls).validate_python(chosen)
     except ValidationError as error:

@@ -184,7 +184,7 @@ DAMAGES = [
     (holds("config.json", b""), r"config\.json is damaged"),
     (holds("config.json", b"[1]"), r"config\.json holds no JSON object"),
     (holds("config.json", b"\xff\xfe"), r"config\.json is damaged"),
-    (config(vision_connector=None), "cannot be opened"),
+    (config(vision_connector=None), r"unexpected keys: model\.multi_modal_projector"),
     (config(text_config="x"), "cannot be opened"),
     (config(audio_config=None), r"unexpected keys: model\.audio_projector.* \(\d+ in all\)"),
     (config(text_config__intermediate_size=96), r"mismatched keys: .*\(32, 64\), expected \(32"),

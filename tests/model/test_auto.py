@@ -107,3 +107,22 @@ def test_a_tensor_that_does_not_fit_is_an_error(folder: Path, tmp_path: Path, ch
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(CheckpointError, match=r"linear_[23]\.bias"):
         load_checkpoint(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import hocket; from transformers import AutoConfig; AutoConfig.for_model('hocket')",
+        "from transformers import AutoConfig; import hocket; AutoConfig.for_model('hocket')",
+        "import hocket; from transformers import AutoModelForMultimodalLM as Auto\n"
+        "from hocket import HocketConfig\nassert HocketConfig in Auto._model_mapping",
+        "import transformers, hocket; transformers.AutoModelForImageTextToText\n"
+        "from hocket import HocketConfig, build\n"
+        "assert HocketConfig in transformers.AutoModel._model_mapping",
+        "from hocket.model.modeling import HocketModel; from transformers import AutoProcessor",
+    ],
+)
+def test_every_auto_class_knows_us_whichever_is_imported_first(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -136,7 +136,7 @@ def _compose(config: RunConfig, *, weights: bool) -> Built:
             name: (open_source(name, spec), 1.0) for name, spec in config.data.datasets.items()
         }
     except DataError as error:
-        warn(f"the tokenizer is made without the words of the data: {error}")
+        warn(f"no data yet, so the tokenizer knows single bytes only ({error})")
         return build(config.model, weights=weights)
     texts = Mixture(opened, seed=config.train.seed).texts()
     return build(config.model, texts, weights=weights)

@@ -14,6 +14,7 @@ from hocket.chat.conversation import Conversation, Part
 from hocket.media.audio import Audio
 from hocket.media.frames import Uniform
 from hocket.media.image import Image
+from hocket.media.resample import Resampler
 from hocket.media.video import Video
 
 LONGEST_VIDEO = 64
@@ -27,11 +28,15 @@ class DecodedMedia:
     Args:
         megabytes: most memory the arrays may take; 0 keeps nothing.
         rate: samples per second that sounds are kept at; None keeps no sounds.
+        resampler: how sounds get that rate.
     """
 
-    def __init__(self, *, megabytes: int, rate: int | None) -> None:
+    def __init__(
+        self, *, megabytes: int, rate: int | None, resampler: Resampler = "soxr"
+    ) -> None:
         self._room = megabytes * 2**20
         self._rate = rate
+        self._resampler = resampler
         # A file may be listened to and watched, so its name alone is no key.
         self._kept: OrderedDict[_Key, Image | Audio | Video] = OrderedDict()
         self._unkept: set[str] = set()
@@ -95,7 +100,8 @@ class DecodedMedia:
             return replace(medium, pixels=medium.load())
         if isinstance(medium, Audio):
             assert self._rate is not None
-            return replace(medium, wave=medium.load(self._rate), rate=self._rate)
+            wave = medium.load(self._rate, resampler=self._resampler)
+            return replace(medium, wave=wave, rate=self._rate)
         frames, times = medium.load(Uniform(LONGEST_VIDEO))
         return replace(medium, frames=frames, times=times)
 

@@ -97,7 +97,8 @@ class SampleMemory:
 
     def __init__(self, processor: HocketProcessor, *, cache_mb: int) -> None:
         rate = processor.sounds.rate if processor.sounds else None
-        self.media = DecodedMedia(megabytes=cache_mb, rate=rate)
+        resampler = processor.sounds.resampler if processor.sounds else "soxr"
+        self.media = DecodedMedia(megabytes=cache_mb, rate=rate, resampler=resampler)
         self.outlines: OrderedDict[tuple[str, int], Outline] = OrderedDict()
 
 
@@ -262,6 +263,7 @@ class _Decoder(Dataset[StepBatches]):
     def _decode(self, ref: SampleRef) -> Example:
         outline = self.outline(ref)
         transform = self._augmenter.bind(epoch=ref.epoch, sample=f"{ref.dataset}/{ref.row}")
-        conversation = self._media.hold(self._mixture.read(ref))
+        # The sound of a video is looked for in its file, so before frames are held in memory.
+        conversation = self._media.hold(self._processor.prepare(self._mixture.read(ref)))
         with torch.no_grad():
             return self._processor.encode(conversation, outline=outline, transform=transform)

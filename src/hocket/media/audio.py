@@ -10,13 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeAlias
 
 import av
 import numpy as np
 import numpy.typing as npt
 import soundfile
-import soxr
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
@@ -24,9 +22,8 @@ from av.container import InputContainer
 from hocket._errors import MediaError
 from hocket.media.container import check_codec, opened, packets
 from hocket.media.limits import DEFAULT_LIMITS, Limits
+from hocket.media.resample import Resampler, Wave, resample, resampled_length
 from hocket.media.where import Where, reason
-
-Wave: TypeAlias = npt.NDArray[np.float32]
 
 _BLOCK_FRAMES = 1 << 18
 # Codecs round to whole packets and encoders add silence, so the header may be off by this much.
@@ -95,15 +92,19 @@ class Audio:
         header = self._header(limits)
         return header.samples / header.rate
 
-    def frames(self, rate: int, limits: Limits = DEFAULT_LIMITS) -> int:
+    def frames(
+        self, rate: int, limits: Limits = DEFAULT_LIMITS, *, resampler: Resampler = "soxr"
+    ) -> int:
         """Return ``len(load(rate))``, reading only the header.
 
         Raises:
             MediaError: not a sound, empty, too short for one sample, or over a limit.
         """
-        return _count_resampled(self._header(limits), rate, self.where.name)
+        return _count_resampled(self._header(limits), rate, resampler, self.where.name)
 
-    def load(self, rate: int, limits: Limits = DEFAULT_LIMITS) -> Wave:
+    def load(
+        self, rate: int, limits: Limits = DEFAULT_LIMITS, *, resampler: Resampler = "soxr"
+    ) -> Wave:
         """Return the samples, float32 (L,), channels averaged, at ``rate`` Hz.
 
         The caller owns the array.
@@ -112,7 +113,7 @@ class Audio:
             MediaError: not a sound, damaged, cut off, empty, not finite, or over a limit.
         """
         header = self._header(limits)
-        total = _count_resampled(header, rate, self.where.name)
+        total = _count_resampled(header, rate, resampler, self.where.name)
         if self.wave is not None:
             wave = self.wave
         else:
@@ -120,8 +121,7 @@ class Audio:
             _check_wave(wave, self.where.name)
         if header.rate == rate:
             return wave.copy() if wave is self.wave else wave
-        resampled = np.asarray(soxr.resample(wave, header.rate, rate, quality="HQ"), np.float32)
-        return _fit(resampled, total)
+        return _fit(resample(wave, header.rate, rate, resampler), total)
 
     def _header(self, limits: Limits) -> _Header:
         name = self.where.name
@@ -178,11 +178,10 @@ def _check_wave(wave: npt.NDArray[np.floating], name: str) -> None:
         )
 
 
-def _count_resampled(header: _Header, rate: int, name: str) -> int:
+def _count_resampled(header: _Header, rate: int, resampler: Resampler, name: str) -> int:
     if rate < 1:
         raise MediaError(f"{name}: asked for {rate} Hz, expected at least 1. Correct the rate.")
-    # soxr rounds half to even, as round() does on a Fraction
-    total = round(Fraction(header.samples * rate, header.rate))
+    total = resampled_length(header.samples, header.rate, rate, resampler)
     if total < 1:
         raise MediaError(
             f"{name}: {header.samples} samples at {header.rate} Hz are none at {rate} Hz. "

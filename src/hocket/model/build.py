@@ -22,6 +22,7 @@ from hocket.model.describe import (
     describe_film,
     describe_vision,
     part_config,
+    part_options,
     refusals,
 )
 from hocket.model.init import draw_fan_in
@@ -103,10 +104,8 @@ def describe(
         tokenizer = _tokenizer(spec.tokenizer, spec.language.path, texts)
     else:
         ensure_control_tokens(tokenizer)
-    template = read_template(spec.tokenizer.template)
     text = _language(spec.language, tokenizer)
     vision = describe_vision(spec.vision, text.hidden_size, spec.joint) if spec.vision else {}
-    sampling = _video(spec)
     tower = spec.video.tower if spec.video else None
     film = describe_film(tower, text.hidden_size, spec.joint) if tower else {}
     audio = describe_audio(spec.audio, text.hidden_size, spec.joint) if spec.audio else {}
@@ -114,9 +113,10 @@ def describe(
         tokenizer,
         image_layout=vision.pop("layout", None),
         audio_layout=audio.pop("layout", None),
-        video_sampling=sampling,
+        video_sampling=_video(spec),
+        video_sound=spec.video is not None and spec.video.sound,
         video_layout=film.pop("layout", None),
-        chat_template=template,
+        chat_template=read_template(spec.tokenizer.template),
         text_rules=text_rules,
     )
     ids = processor.placeholder_ids
@@ -125,9 +125,7 @@ def describe(
         image_token_id=ids[Modality.IMAGE],
         video_token_id=ids[Modality.VIDEO],
         audio_token_id=ids[Modality.AUDIO],
-        joint_connector={"kind": spec.joint.kind} | dict(spec.joint.options)
-        if spec.joint
-        else None,
+        joint_connector=part_options(spec.joint) if spec.joint else None,
         init=spec.init,
         tie_word_embeddings=text.tie_word_embeddings,
         pad_token_id=tokenizer.pad_token_id,
@@ -187,4 +185,6 @@ def _video(spec: ModelSpec) -> dict[str, Any] | None:
         return None
     if spec.vision is None and spec.video.tower is None:
         raise ConfigError("model.video needs eyes: set model.vision, or leave model.video out.")
+    if spec.video.sound and spec.audio is None:
+        raise ConfigError("model.video.sound needs ears: set model.audio, or leave it out.")
     return {"kind": spec.video.sampler} | dict(spec.video.options)

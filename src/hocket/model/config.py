@@ -74,3 +74,6 @@ class HocketConfig(PreTrainedConfig):  # type: ignore[misc] # transformers ships
             if isinstance(part, dict) and part.get("model_type") in kinds.names():
                 kinds.get(part["model_type"])
         super().__post_init__(**kwargs)
+
+
+AutoConfig.register(HocketConfig.model_type, HocketConfig, exist_ok=True)

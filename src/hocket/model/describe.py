@@ -22,7 +22,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from hocket._errors import AlignmentError, ConfigError, UnknownNameError, did_you_mean
 from hocket._registry import Registry
-from hocket.model.pretrained import read_config, read_preprocessing
+from hocket.model.pretrained import read_config, read_preprocessing, stored_model_type
 from hocket.model.spec import LanguageSpec, PartSpec, TowerSpec
 from hocket.parts.arrange import build_arrange
 from hocket.parts.audio import audio_encoders
@@ -143,8 +143,9 @@ def _tower(
         found = "nor model.joint is set" if joint is None else "and model.joint are both set"
         word = "neither" if joint is None else "both"
         raise ConfigError(f"{key}: {word} its connector {found}. Set one of them.")
-    if spec.model_type in kinds.names():
-        kinds.get(spec.model_type)  # an encoder of our own makes its model type known
+    named = spec.model_type or stored_model_type(spec.path)
+    if named in kinds.names():
+        kinds.get(named)  # an encoder of our own makes its model type known
     config = part_config(key, spec, half=half)
     kind, own = _kind(f"{half} encoder", config.model_type, kinds.names()), {}
     if spec.encoder:

@@ -13,7 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, GenerationMixin
+from transformers import (
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+    GenerationMixin,
+)
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
@@ -266,3 +271,8 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
             **kwargs,
         )
         return ids, rest | media
+
+
+AutoModel.register(HocketConfig, HocketModel, exist_ok=True)
+for _auto in (AutoModelForImageTextToText, AutoModelForMultimodalLM):
+    _auto.register(HocketConfig, HocketForConditionalGeneration, exist_ok=True)

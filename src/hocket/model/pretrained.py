@@ -70,6 +70,15 @@ def read_config(key: str, half: str, path: str, options: Mapping[str, Any]) -> P
     return config
 
 
+def stored_model_type(path: str) -> str:
+    """Return the model type that a folder's ``config.json`` names, or an empty text."""
+    try:
+        document = json.loads((Path(path) / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(document.get("model_type", "")) if isinstance(document, dict) else ""
+
+
 def read_preprocessing(path: str, layout: type[Any]) -> dict[str, Any]:
     """Return the options of a layout that a directory's ``preprocessor_config.json`` decides.
 
@@ -174,11 +183,7 @@ def load_language(
 def own_checkpoint(path: str) -> Path | None:
     """Return the Hocket checkpoint directory of a path, which may be a run's folder, or None."""
     for folder in (Path(path), Path(path) / "model"):
-        try:
-            document = json.loads((folder / "config.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(document, dict) and document.get("model_type") == HocketConfig.model_type:
+        if stored_model_type(str(folder)) == HocketConfig.model_type:
             return folder
     return None
 

@@ -106,11 +106,13 @@ class VideoSpec:
         sampler: name of the frame sampler, a file in ``media/frames``.
         options: options of the sampler, such as ``{"frames": 8}``.
         tower: an encoder of its own for videos; None shares the vision tower.
+        sound: whether the model hears the sound of a video, behind its frames.
     """
 
     sampler: str = "uniform"
     options: Options = field(default_factory=lambda: {"frames": 8})
     tower: TowerSpec | None = None
+    sound: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,12 @@ Letters: U units, P positions of one unit, C width, S spans.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel
+# Configurations know the encoders by name, so this opens while transformers is half imported.
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 Options = Mapping[str, Any]
 

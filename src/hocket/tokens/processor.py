@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,33 +18,29 @@ from transformers.processing_utils import ProcessorMixin
 
 from hocket._errors import AlignmentError, ConfigError, DataError
 from hocket.chat.conversation import Conversation, Medium, Message, Role
-from hocket.media.audio import Audio
 from hocket.media.frames import FrameSampler, sampler_from
 from hocket.media.image import Image
 from hocket.media.video import Video
 from hocket.tokens.accept import as_audio, as_image, as_list, as_video
 from hocket.tokens.batch import IGNORED, pad_batch
+from hocket.tokens.cutter import MediaCutter, MediaTransform
 from hocket.tokens.example import Example, Outline, cost_of
 from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from
+from hocket.tokens.soundtrack import with_soundtracks
 from hocket.tokens.span import Modality, Plan, Span
 from hocket.tokens.text import TextEncoder, TextRules, Tokens
 from hocket.tokens.tokenizer import AUDIO, IMAGE, VIDEO
 
 Options = dict[str, Any]
 
-
-class MediaTransform(Protocol):
-    """Changes decoded media before they become encoder inputs: an augmentation.
-
-    ``array`` is uint8 (H, W, 3) for a picture, uint8 (N, H, W, 3) for a video, float32 (L,) for
-    a sound, whose result may hold at most `limit` samples. `index` counts the media of a sample.
-    """
-
-    def __call__(
-        self, modality: Modality, array: np.ndarray, *, index: int, limit: int | None
-    ) -> np.ndarray:
-        """Return the changed medium in a new array."""
-        ...
+_SAVED = (
+    "image_layout",
+    "audio_layout",
+    "video_sampling",
+    "video_layout",
+    "video_sound",
+    "text_rules",
+)
 
 
 class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ships no types for it
@@ -56,6 +52,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         audio_layout: options of the layout of sounds, or None without audio.
         video_sampling: options of the frame sampler, or None without video.
         video_layout: options of the layout of frames; None shares that of pictures.
+        video_sound: whether the sound of a video is heard, behind its frames.
         chat_template: Jinja source of the chat template.
         text_rules: options of `hocket.tokens.text.TextRules`, for imported checkpoints only.
     """
@@ -67,6 +64,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         audio_layout: Options | None = None,
         video_sampling: Options | None = None,
         video_layout: Options | None = None,
+        video_sound: bool = False,
         chat_template: str | None = None,
         text_rules: Options | None = None,
     ) -> None:
@@ -75,11 +73,13 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         self.audio_layout = audio_layout
         self.video_sampling = video_sampling
         self.video_layout = video_layout
+        self.video_sound = video_sound
         self.text_rules = text_rules
         self.images: ImageLayout | None = layout_from(image_layout) if image_layout else None  # type: ignore[assignment] # the kind decides which protocol holds
         self.films: ImageLayout | None = layout_from(video_layout) if video_layout else self.images  # type: ignore[assignment] # as above
         self.sounds: AudioLayout | None = layout_from(audio_layout) if audio_layout else None  # type: ignore[assignment] # as above
         self.sampler: FrameSampler | None = sampler_from(video_sampling) if video_sampling else None
+        self.media = MediaCutter(self.images, self.films, self.sounds, self.sampler)
         self.placeholder_ids = {
             Modality.IMAGE: self._id_of(IMAGE),
             Modality.VIDEO: self._id_of(VIDEO),
@@ -98,9 +98,8 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``processor_config.json`` holds: the layouts, nothing derived."""
-        keep = ("image_layout", "audio_layout", "video_sampling", "video_layout", "text_rules")
         return {"processor_class": type(self).__name__} | {
-            name: self.__dict__[name] for name in keep
+            name: self.__dict__[name] for name in _SAVED
         }
 
     @property
@@ -113,6 +112,14 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         if not self.chat_template:
             raise ConfigError("the processor has no chat template. Set model.tokenizer.template.")
         return self._encoder()
+
+    def prepare(self, conversation: Conversation) -> Conversation:
+        """Return the conversation with every medium that the model takes as a part of its own.
+
+        Raises:
+            MediaError: a video cannot be opened.
+        """
+        return with_soundtracks(conversation) if self.video_sound else conversation
 
     def measure(
         self,
@@ -127,8 +134,9 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             MediaError: a header cannot be read.
             ConfigError: the model has no encoder for a medium.
         """
+        conversation = self.prepare(conversation)
         tokens = self.text.encode(conversation, for_answer=for_answer, thinking=thinking)
-        plans = self._plans(list(conversation.media()), conversation.source)
+        plans = self.media.plans(list(conversation.media()), conversation.source)
         return self._expand(tokens, plans, conversation)
 
     def encode(
@@ -153,6 +161,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             MediaError: a medium cannot be decoded.
             AlignmentError: a decoded medium does not fill its plan.
         """
+        conversation = self.prepare(conversation)
         outline = outline or self.measure(conversation, for_answer=for_answer, thinking=thinking)
         images: list[np.ndarray] = []
         frames: list[np.ndarray] = []
@@ -163,14 +172,14 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             zip(conversation.media(), outline.plans, strict=True)
         ):
             if isinstance(medium, Image):
-                images.append(self._image_units(medium, plan, transform, index, outline))
+                images.append(self.media.image_units(medium, plan, transform, index, outline))
             elif isinstance(medium, Video):
-                units, seconds = self._video_units(medium, plan, transform, index, outline)
+                units, seconds = self.media.video_units(medium, plan, transform, index, outline)
                 frames.append(units)
                 times.append(seconds)
             else:
-                sounds.append(self._sound_units(medium, plan, transform, index, outline))
-                lengths.extend(self._need_sounds(outline.source).lengths(plan))
+                sounds.append(self.media.sound_units(medium, plan, transform, index, outline))
+                lengths.extend(self.media.lengths(plan, outline.source))
         return Example(
             outline=outline,
             images=torch.from_numpy(np.concatenate(images)) if images else None,
@@ -216,7 +225,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             ]
             source = f"text {number}"
             stub = Conversation(id=str(number), messages=(), source=source)
-            plans = self._plans(media, source)
+            plans = self.media.plans(media, source)
             outline = self._expand(Tokens(ids, [False] * len(ids)), plans, stub)
             examples.append(self._decode_all(media, outline))
         if left := {kind.value: len(queue) for kind, queue in queues.items() if queue}:
@@ -258,20 +267,6 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
                 "hocket.tokens.tokenizer.ensure_control_tokens."
             )
         return int(index)
-
-    def _plans(self, media: Sequence[Medium], source: str) -> list[Plan]:
-        pictures = sum(isinstance(medium, Image) for medium in media)
-        return [self._plan(medium, pictures, source) for medium in media]
-
-    def _plan(self, medium: Medium, pictures: int, source: str) -> Plan:
-        if isinstance(medium, Audio):
-            layout = self._need_sounds(source)
-            return layout.plan(medium.frames(layout.rate))
-        if isinstance(medium, Image):
-            return self._need_images(source).plan(*medium.size(), media=pictures)
-        films, sampler = self._need_films(source)
-        info = medium.probe()
-        return films.plan(info.height, info.width, frames=medium.pick_count(sampler))
 
     def _expand(
         self,
@@ -325,71 +320,12 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
 
     def _placeholders(self, kind: Modality, token: int, plan: Plan) -> list[int]:
         """Return a medium's placeholder tokens, with the layout's own text behind each piece."""
-        layout = {Modality.IMAGE: self.images, Modality.VIDEO: self.films}.get(kind)
         behind = [
             one
-            for text in (layout.after if layout else ())
+            for text in self.media.after(kind)
             for one in self.tokenizer(text, add_special_tokens=False)["input_ids"]
         ]
         written: list[int] = []
         for rows in plan.pieces or (plan.rows,):
             written += [token] * rows + behind
         return written
-
-    def _image_units(
-        self, image: Image, plan: Plan, transform: MediaTransform | None, index: int, at: Outline
-    ) -> np.ndarray:
-        pixels = image.load()
-        if transform:
-            pixels = transform(Modality.IMAGE, pixels, index=index, limit=None)
-        return _checked(self._need_images(at.source).units(pixels[None], plan), plan, at, image)
-
-    def _video_units(
-        self, video: Video, plan: Plan, transform: MediaTransform | None, index: int, at: Outline
-    ) -> tuple[np.ndarray, np.ndarray]:
-        films, sampler = self._need_films(at.source)
-        frames, seconds = video.load(sampler)
-        if transform:
-            frames = transform(Modality.VIDEO, frames, index=index, limit=None)
-        units = _checked(films.units(frames, plan), plan, at, video)
-        frame_of_unit = np.arange(len(units)) * len(frames) // len(units)
-        return units, np.asarray(seconds)[frame_of_unit].astype(np.float32)
-
-    def _sound_units(
-        self, sound: Audio, plan: Plan, transform: MediaTransform | None, index: int, at: Outline
-    ) -> np.ndarray:
-        layout = self._need_sounds(at.source)
-        wave = sound.load(layout.rate)
-        if transform:
-            limit = layout.capacity(plan)
-            wave = transform(Modality.AUDIO, wave, index=index, limit=limit)
-            if len(wave) > limit:
-                raise AlignmentError(
-                    f"{at.source}: an augmentation made {len(wave)} samples of {sound.where.name}, "
-                    f"but its rows hold {limit}. Make the augmentation respect `limit`."
-                )
-        return _checked(layout.units(wave, plan), plan, at, sound)
-
-    def _need_images(self, source: str) -> ImageLayout:
-        if self.images is None:
-            raise ConfigError(f"{source}: has a picture, but the model has no vision tower.")
-        return self.images
-
-    def _need_films(self, source: str) -> tuple[ImageLayout, FrameSampler]:
-        if self.films is None or self.sampler is None:
-            raise ConfigError(f"{source}: has a video, but the model takes none. Set model.video.")
-        return self.films, self.sampler
-
-    def _need_sounds(self, source: str) -> AudioLayout:
-        if self.sounds is None:
-            raise ConfigError(f"{source}: has a sound, but the model has no audio tower.")
-        return self.sounds
-
-
-def _checked(units: np.ndarray, plan: Plan, at: Outline, medium: Medium) -> np.ndarray:
-    if len(units) != plan.units:
-        raise AlignmentError(
-            f"{at.source}: {medium.where.name} was planned as {plan.units} units and decoded to "
-            f"{len(units)}. Its header does not match its content: re-encode the file."
-        )
-    return units

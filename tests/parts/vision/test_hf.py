@@ -7,11 +7,11 @@ import pytest
 import torch
 from einops import rearrange
 from safetensors.torch import load_file
+from tests.parts.vision.imported import imported
 from transformers import AutoConfig, AutoModel, CLIPVisionConfig, SiglipVisionConfig
 
 from hocket.checkpoint.import_.keys_internvit import internvit_options, internvit_rules
 from hocket.parts.vision.hf import HfVision
-from tests.parts.vision.imported import imported
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 

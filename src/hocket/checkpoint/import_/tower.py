@@ -15,7 +15,13 @@ from hocket.model.spec import Options
 from hocket.tokens.layout import layouts
 
 # Leading positions that show no patch.
-CLASS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
+CLASS_TOKENS = {
+    "clip_vision_model": 1,
+    "siglip_vision_model": 0,
+    "internvl_vision": 1,
+    "eva_clip": 1,
+    "siglip2_navit": 0,
+}
 
 
 def tower_config(document: Mapping[str, Any]) -> tuple[str, Options]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from hocket._options import read_options
 from hocket._registry import Registry
+from hocket.media.resample import Resampler
 from hocket.tokens.span import Plan
 
 OptionValue = int | float | str | bool | list[int] | list[float] | list[str] | None
@@ -54,6 +55,7 @@ class AudioLayout(Layout, Protocol):
     """Cuts a sound into encoder units of one length."""
 
     rate: int
+    resampler: Resampler
 
     def plan(self, samples: int) -> Plan:
         """Return units, valid encoder frames and rows of that many samples."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers.audio_utils import mel_filter_bank
 
 from hocket._errors import ConfigError
+from hocket.media.resample import Resampler
 from hocket.tokens.layout import layouts
 from hocket.tokens.span import Plan
 
@@ -31,21 +32,25 @@ class AudioMel:
 
     Attributes:
         rate: samples per second the encoder expects.
+        resampler: how sounds get that rate: ``soxr``, or ``sinc`` as torchaudio's default.
         mels: mel bins.
         chunk_seconds: length of one encoder unit; the last one is padded with silence.
         encoder_stride: mel frames per encoder frame (2 for Whisper's convolutions).
         frames_per_row: encoder frames per language-model row, filled in from the connector.
         rows_per_unit: rows of every chunk, however much of it is padding; 0 counts them by
             `frames_per_row`. Filled in from the connector.
+        extra_rows: learned rows of every sound, filled in from the connector.
         trim: drop the rows that hold only padding.
     """
 
     rate: int = 16000
+    resampler: Resampler = "soxr"
     mels: int = 80
     chunk_seconds: float = 30.0
     encoder_stride: int = 2
     frames_per_row: int = 1
     rows_per_unit: int = 0
+    extra_rows: int = 0
     trim: bool = True
 
     def __post_init__(self) -> None:
@@ -88,6 +93,7 @@ class AudioMel:
         rows = self.rows_per_unit * units or sum(
             -(-frames // self.frames_per_row) for frames in valid
         )
+        rows += self.extra_rows
         return Plan(
             units=units, patches=(1, full), rows=rows, grid=(rows, 1, 1), valid=tuple(valid)
         )

@@ -1,0 +1,35 @@
+"""VideoMAE as an encoder of videos.
+
+`hocket.parts.vision._clips` says how frames become clips.
+
+Letters: B clips, T frames of a clip, S side of a frame in pixels, C width.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from hocket.parts.vision import vision_encoders
+from hocket.parts.vision._clips import Clip, ClipEncoder
+from hocket.parts.vision.hf import hidden_state, square
+
+
+@vision_encoders.register
+class VideoMae(ClipEncoder):
+    """The encoder half of VideoMAE, without masks."""
+
+    @staticmethod
+    def clip(config: PreTrainedConfig) -> Clip:
+        """Return what the tower takes at once."""
+        return Clip(
+            frames=config.num_frames,
+            tubelet=config.tubelet_size,
+            size=square(config.image_size),
+            patch=square(config.patch_size),
+        )
+
+    @staticmethod
+    def read(tower: PreTrainedModel, clips: Tensor, layer: int) -> Tensor:
+        """Return (B, positions, C) of clips (B, T, 3, S, S)."""
+        return hidden_state(tower, clips, layer=layer)

@@ -1,0 +1,144 @@
+"""Media into encoder units: planned from their headers, decoded, changed, cut by a layout.
+
+Knows the layouts of one checkpoint and its frame sampler; must not know tokens or a tokenizer.
+Letters: U encoder units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from hocket._errors import AlignmentError, ConfigError
+from hocket.chat.conversation import Medium
+from hocket.media.audio import Audio
+from hocket.media.frames import FrameSampler
+from hocket.media.image import Image
+from hocket.media.video import Video
+from hocket.tokens.example import Outline
+from hocket.tokens.layout import AudioLayout, ImageLayout
+from hocket.tokens.span import Modality, Plan
+
+
+class MediaTransform(Protocol):
+    """Changes decoded media before they become encoder inputs: an augmentation.
+
+    ``array`` is uint8 (H, W, 3) for a picture, uint8 (N, H, W, 3) for a video, float32 (L,) for
+    a sound, whose result may hold at most `limit` samples. `index` counts the media of a sample.
+    """
+
+    def __call__(
+        self, modality: Modality, array: np.ndarray, *, index: int, limit: int | None
+    ) -> np.ndarray:
+        """Return the changed medium in a new array."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MediaCutter:
+    """The layouts of a checkpoint.
+
+    Attributes:
+        images: layout of pictures, or None without eyes.
+        films: layout of video frames, or None.
+        sounds: layout of sounds, or None without ears.
+        sampler: which frames of a video are seen, or None.
+    """
+
+    images: ImageLayout | None
+    films: ImageLayout | None
+    sounds: AudioLayout | None
+    sampler: FrameSampler | None
+
+    def after(self, kind: Modality) -> tuple[str, ...]:
+        """Return the texts behind each piece of a medium of that kind."""
+        layout = {Modality.IMAGE: self.images, Modality.VIDEO: self.films}.get(kind)
+        return layout.after if layout else ()
+
+    def lengths(self, plan: Plan, source: str) -> list[int]:
+        """Return the encoder frames of each unit of a sound that are not padding."""
+        return self._need_sounds(source).lengths(plan)
+
+    def plans(self, media: Sequence[Medium], source: str) -> list[Plan]:
+        """Plan the media of a sample from their headers.
+
+        Raises:
+            MediaError: a header cannot be read.
+            ConfigError: the model has no encoder for a medium.
+        """
+        pictures = sum(isinstance(medium, Image) for medium in media)
+        return [self._plan(medium, pictures, source) for medium in media]
+
+    def _plan(self, medium: Medium, pictures: int, source: str) -> Plan:
+        if isinstance(medium, Audio):
+            layout = self._need_sounds(source)
+            return layout.plan(medium.frames(layout.rate, resampler=layout.resampler))
+        if isinstance(medium, Image):
+            return self._need_images(source).plan(*medium.size(), media=pictures)
+        films, sampler = self._need_films(source)
+        info = medium.probe()
+        return films.plan(info.height, info.width, frames=medium.pick_count(sampler))
+
+    def image_units(
+        self, image: Image, plan: Plan, transform: MediaTransform | None, index: int, at: Outline
+    ) -> np.ndarray:
+        """Decode a picture into float32 (U, ...)."""
+        pixels = image.load()
+        if transform:
+            pixels = transform(Modality.IMAGE, pixels, index=index, limit=None)
+        return _checked(self._need_images(at.source).units(pixels[None], plan), plan, at, image)
+
+    def video_units(
+        self, video: Video, plan: Plan, transform: MediaTransform | None, index: int, at: Outline
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Decode a video into float32 (U, ...) and float32 (U,) seconds."""
+        films, sampler = self._need_films(at.source)
+        frames, seconds = video.load(sampler)
+        if transform:
+            frames = transform(Modality.VIDEO, frames, index=index, limit=None)
+        units = _checked(films.units(frames, plan), plan, at, video)
+        frame_of_unit = np.arange(len(units)) * len(frames) // len(units)
+        return units, np.asarray(seconds)[frame_of_unit].astype(np.float32)
+
+    def sound_units(
+        self, sound: Audio, plan: Plan, transform: MediaTransform | None, index: int, at: Outline
+    ) -> np.ndarray:
+        """Decode a sound into float32 (U, ...)."""
+        layout = self._need_sounds(at.source)
+        wave = sound.load(layout.rate, resampler=layout.resampler)
+        if transform:
+            limit = layout.capacity(plan)
+            wave = transform(Modality.AUDIO, wave, index=index, limit=limit)
+            if len(wave) > limit:
+                raise AlignmentError(
+                    f"{at.source}: an augmentation made {len(wave)} samples of {sound.where.name}, "
+                    f"but its rows hold {limit}. Make the augmentation respect `limit`."
+                )
+        return _checked(layout.units(wave, plan), plan, at, sound)
+
+    def _need_images(self, source: str) -> ImageLayout:
+        if self.images is None:
+            raise ConfigError(f"{source}: has a picture, but the model has no vision tower.")
+        return self.images
+
+    def _need_films(self, source: str) -> tuple[ImageLayout, FrameSampler]:
+        if self.films is None or self.sampler is None:
+            raise ConfigError(f"{source}: has a video, but the model takes none. Set model.video.")
+        return self.films, self.sampler
+
+    def _need_sounds(self, source: str) -> AudioLayout:
+        if self.sounds is None:
+            raise ConfigError(f"{source}: has a sound, but the model has no audio tower.")
+        return self.sounds
+
+
+def _checked(units: np.ndarray, plan: Plan, at: Outline, medium: Medium) -> np.ndarray:
+    if len(units) != plan.units:
+        raise AlignmentError(
+            f"{at.source}: {medium.where.name} was planned as {plan.units} units and decoded to "
+            f"{len(units)}. Its header does not match its content: re-encode the file."
+        )
+    return units
