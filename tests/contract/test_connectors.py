@@ -62,8 +62,10 @@ def in_width(kind: str) -> int:
     return WIDTHS.get(kind, IN_WIDTH)
 
 
-def features(kind: str, plan: Plan, dtype: torch.dtype = torch.float32) -> Features:
-    torch.manual_seed(1)
+def features(
+    kind: str, plan: Plan, dtype: torch.dtype = torch.float32, *, seed: int = 1
+) -> Features:
+    torch.manual_seed(seed)
     height, width = plan.patches
     x = torch.randn(plan.units, height * width, in_width(kind), dtype=dtype, requires_grad=True)
     lengths = None if plan.valid is None else torch.tensor(plan.valid)
@@ -145,8 +147,8 @@ def test_every_parameter_and_every_input_receives_gradient(
     plan = next(fitting(connector))
     reached: Tensor | None = None
     # A maximum hands its gradient to one position only, each time another.
-    for _ in range(8):
-        given = features(kind, plan)._replace(
+    for seed in range(8):
+        given = features(kind, plan, seed=seed)._replace(
             times=torch.linspace(0.2, 3, plan.units) if plan.valid is None else None
         )
         rows = connector(given)

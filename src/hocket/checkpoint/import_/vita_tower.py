@@ -35,7 +35,7 @@ from hocket.parts.vision import vision_encoders
 INSIDE = "model.vision_tower.vision_tower."
 _SOURCE = r"model\.vision_tower\.vision_tower\."
 _EVA = "eva_clip"
-_INTERNVIT = ("intern_vit_6b", "intern_vit_300m")
+_INTERNVIT = "intern_vit_6b"
 _SCALES = "384,768,1152"
 _TARGET = "model.vision_tower."
 # OpenAI's CLIP, whose statistics EVA-CLIP shares; its file comes without an image processor.
@@ -87,7 +87,7 @@ def vita_tower(origin: Origin, weights: Weights, tiles: Options) -> VitaTower:
     folder = origin.find(name, "vision tower")
     document = read_json(folder / "config.json")
     layout = PartSpec(kind="image_tiles", options=layout_options(folder, "image_tiles", **tiles))
-    if document.get("model_type") in _INTERNVIT:
+    if document.get("model_type") == _INTERNVIT:
         _refuse_scales(origin, "InternViT")
         spec = TowerSpec(
             model_type=MODEL_TYPE,
@@ -101,11 +101,11 @@ def vita_tower(origin: Origin, weights: Weights, tiles: Options) -> VitaTower:
     else:
         spec = _flat_tower(origin, folder, layout)
         rules = tower_rules(_SOURCE)
-    whole, note = _with_folder(weights, folder, int(document_layers(document)))
+    whole, note = _with_folder(weights, folder, _layers(document))
     return VitaTower(spec, rules, whole, spec.model_type == MODEL_TYPE, note)
 
 
-def document_layers(document: Mapping[str, Any]) -> int:
+def _layers(document: Mapping[str, Any]) -> int:
     """Return the layers that a tower's ``config.json`` describes; 0 if it does not say."""
     nested = document.get("vision_config")
     return int((nested if isinstance(nested, dict) else document).get("num_hidden_layers", 0))
