@@ -17,6 +17,7 @@ from hocket._registry import Registry
 from hocket.chat.readers import readers
 from hocket.chat.template import read_template, template_names
 from hocket.checkpoint.directory import find_checkpoint, load_checkpoint
+from hocket.checkpoint.export import exporters
 from hocket.checkpoint.loading import Placement
 from hocket.cli import _export, _import, _tools
 from hocket.cli._compose import RunConfig, compose_run
@@ -34,6 +35,8 @@ from hocket.parts.joint import joints
 from hocket.parts.vision import vision_encoders
 from hocket.tokens.layout import layouts
 
+_EXPORTED = {"vision encoder", "audio encoder", "layout", "connector", "arrangement"}
+
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 _export.add(app)
 _import.add(app)
@@ -41,11 +44,12 @@ _tools.add(app)
 
 
 class Kind(NamedTuple):
-    """A kind of part: what it is called, the config key that names one, and its parts."""
+    """A kind of part: its title, the config key that names one, its parts, and a noun for one."""
 
     title: str
     key: str
     parts: Callable[[], list[Part]]
+    noun: str
 
 
 class Part(NamedTuple):
@@ -69,9 +73,11 @@ def parts() -> None:
         typer.echo(f"{kind.title} ({kind.key})")
         for part in kind.parts():
             options = " ".join(f"{name}={value}" for name, value in part.options.items())
-            typer.echo(f"  {part.name:18}{part.summary}")
-            if options:
-                typer.echo(f"  {'':18}{options}")
+            typer.echo(f"  {part.name:20}{part.summary}")
+            targets = exported_to(kind.noun, part.name) if kind.noun in _EXPORTED else []
+            for line in (options, "exports to: " + ", ".join(targets) if targets else ""):
+                if line:
+                    typer.echo(f"  {'':20}{line}")
         typer.echo()
 
 
@@ -104,23 +110,26 @@ def compose(
 
 def list_kinds() -> list[Kind]:
     """Return every kind of part, in the order in which a model is composed."""
+    vision, audio = "model.vision", "model.audio"
     return [
-        Kind("vision encoders", "model.vision.model_type", _registered(vision_encoders)),
-        Kind("audio encoders", "model.audio.model_type", _registered(audio_encoders)),
-        Kind("layouts", "model.vision.layout.kind, model.audio.layout.kind", _registered(layouts)),
-        Kind(
-            "connectors",
-            "model.vision.connector.kind, model.audio.connector.kind",
-            _registered(connectors),
-        ),
-        Kind("joint connectors", "model.joint.kind", _registered(joints)),
-        Kind("arrangements of tiles", "model.vision.arrange.kind", _registered(arrangements)),
-        Kind("frame samplers", "model.video.sampler", _registered(samplers)),
-        Kind("chat templates", "model.tokenizer.template", _templates),
-        Kind("sources", "data.datasets.*.source", _registered(sources)),
-        Kind("readers", "data.datasets.*.reader", _registered(readers)),
-        Kind("augmentations", "data.augment", _registered(augmentations)),
+        _kind("vision encoders", f"{vision}.model_type", vision_encoders),
+        _kind("audio encoders", f"{audio}.model_type", audio_encoders),
+        _kind("layouts", f"{vision}.layout.kind, {audio}.layout.kind", layouts),
+        _kind("connectors", f"{vision}.connector.kind, {audio}.connector.kind", connectors),
+        _kind("joint connectors", "model.joint.kind", joints),
+        _kind("arrangements of tiles", f"{vision}.arrange.kind", arrangements),
+        _kind("frame samplers", "model.video.sampler", samplers),
+        Kind("chat templates", "model.tokenizer.template", _templates, ""),
+        _kind("sources", "data.datasets.*.source", sources),
+        _kind("readers", "data.datasets.*.reader", readers),
+        _kind("augmentations", "data.augment", augmentations),
     ]
+
+
+def exported_to(noun: str, name: str) -> list[str]:
+    """Return the export targets that can express a part, among other conditions."""
+    every = [(target, exporters.get(target).takes) for target in exporters.names()]
+    return [target for target, takes in every if not takes or name in takes.get(noun, ())]
 
 
 def _compose(config: RunConfig, *, weights: bool) -> Built:
@@ -142,7 +151,7 @@ def _compose(config: RunConfig, *, weights: bool) -> Built:
     return build(config.model, texts, weights=weights)
 
 
-def _registered(registry: Registry[Any]) -> Callable[[], list[Part]]:
+def _kind(title: str, key: str, registry: Registry[Any]) -> Kind:
     def found() -> list[Part]:
         listed = []
         for name in registry.names():
@@ -151,7 +160,7 @@ def _registered(registry: Registry[Any]) -> Callable[[], list[Part]]:
             listed.append(Part(name, _options(item), _summary(import_module(item.__module__))))
         return listed
 
-    return found
+    return Kind(title, key, found, registry.noun)
 
 
 def _templates() -> list[Part]:

@@ -7,9 +7,10 @@ from another library's ``save_pretrained``, which changes them from version to v
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from hocket._errors import CheckpointError
 from hocket._registry import Registry
@@ -63,9 +64,14 @@ class Verification:
 
 
 class Exporter(Protocol):
-    """Writes checkpoints for one target."""
+    """Writes checkpoints for one target.
+
+    `takes` says which parts the target can express, as noun of the registry -> names; empty means
+    every part.
+    """
 
     __module__: str
+    takes: ClassVar[Mapping[str, frozenset[str]]]
 
     @staticmethod
     def write(source: Source, folder: Path, options: ExportOptions) -> list[str]:

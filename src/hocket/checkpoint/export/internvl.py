@@ -5,7 +5,9 @@ The class without remote code (``InternVLForConditionalGeneration``), which vLLM
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from transformers import InternVLForConditionalGeneration
 
@@ -50,6 +52,12 @@ _WRAPPING = (
 @exporters.register
 class InternVl:
     """``InternVLForConditionalGeneration``; one square tile for each picture."""
+
+    takes: ClassVar[Mapping[str, frozenset[str]]] = {
+        "vision encoder": frozenset({"hf"}),
+        "layout": frozenset({"image_fixed"}),
+        "connector": frozenset({"pixel_shuffle"}),
+    }
 
     @staticmethod
     def write(source: Source, folder: Path, options: ExportOptions) -> list[str]:

@@ -5,8 +5,9 @@ The names are those of before transformers 4.52, which are the only ones that al
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image as Pil
 from transformers import AutoProcessor, LlavaForConditionalGeneration
@@ -50,6 +51,12 @@ NAMES = (
 @exporters.register
 class Llava:
     """``LlavaForConditionalGeneration`` and ``LlavaProcessor``."""
+
+    takes: ClassVar[Mapping[str, frozenset[str]]] = {
+        "vision encoder": frozenset({"hf"}),
+        "layout": frozenset({"image_fixed"}),
+        "connector": frozenset({"mlp"}),
+    }
 
     @staticmethod
     def write(source: Source, folder: Path, options: ExportOptions) -> list[str]:

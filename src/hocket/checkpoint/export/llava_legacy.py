@@ -6,8 +6,9 @@ the model and in a folder of their own, since that code first builds the tower f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hocket._errors import CheckpointError
 from hocket.checkpoint.export import ExportOptions, Source, Verification, exporters
@@ -46,6 +47,12 @@ _NOTE = (
 @exporters.register
 class LlavaLegacy:
     """``LlavaLlamaForCausalLM`` as the original repository reads it."""
+
+    takes: ClassVar[Mapping[str, frozenset[str]]] = {
+        "vision encoder": frozenset({"hf"}),
+        "layout": frozenset({"image_fixed"}),
+        "connector": frozenset({"linear", "mlp"}),
+    }
 
     @staticmethod
     def write(source: Source, folder: Path, options: ExportOptions) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from transformers import AutoProcessor, LlavaNextForConditionalGeneration
@@ -47,6 +48,13 @@ _SNAP = (
 @exporters.register
 class LlavaNext:
     """``LlavaNextForConditionalGeneration`` and ``LlavaNextProcessor``."""
+
+    takes: ClassVar[Mapping[str, frozenset[str]]] = {
+        "vision encoder": frozenset({"hf"}),
+        "layout": frozenset({"image_anyres"}),
+        "connector": frozenset({"mlp"}),
+        "arrangement": frozenset({"spatial_unpad"}),
+    }
 
     @staticmethod
     def write(source: Source, folder: Path, options: ExportOptions) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image as Pil
 from transformers import AutoImageProcessor, LlavaOnevisionForConditionalGeneration
@@ -37,6 +38,13 @@ _VIDEOS = (
 @exporters.register
 class LlavaOnevision:
     """``LlavaOnevisionForConditionalGeneration`` and ``LlavaOnevisionProcessor``."""
+
+    takes: ClassVar[Mapping[str, frozenset[str]]] = {
+        "vision encoder": frozenset({"hf"}),
+        "layout": frozenset({"image_anyres"}),
+        "connector": frozenset({"mlp"}),
+        "arrangement": frozenset({"spatial_unpad"}),
+    }
 
     @staticmethod
     def write(source: Source, folder: Path, options: ExportOptions) -> list[str]:

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from hocket._errors import ConfigError
 from hocket.checkpoint.directory import find_checkpoint, load_checkpoint
@@ -19,6 +21,8 @@ from hocket.tokens.tokenizer import IMAGE
 @exporters.register
 class Slim:
     """Tensors that differ from a base checkpoint's, under their own names."""
+
+    takes: ClassVar[Mapping[str, frozenset[str]]] = {}
 
     @staticmethod
     def write(source: Source, folder: Path, options: ExportOptions) -> list[str]:
