@@ -127,9 +127,9 @@ def list_kinds() -> list[Kind]:
 
 
 def exported_to(noun: str, name: str) -> list[str]:
-    """Return the export targets that can express a part, among other conditions."""
+    """Return the export targets with a place for a part; `slim` and `original` ask for no part."""
     every = [(target, exporters.get(target).takes) for target in exporters.names()]
-    return [target for target, takes in every if not takes or name in takes.get(noun, ())]
+    return [target for target, takes in every if name in takes.get(noun, ())]
 
 
 def _compose(config: RunConfig, *, weights: bool) -> Built:

@@ -31,12 +31,14 @@ class Item:
         shape: its shape.
         read: returns it.
         origins: where it comes from, as ``file: name``; several when it is made of several.
+        place: the file and the name in it; None when it is made of several.
     """
 
     dtype: torch.dtype
     shape: tuple[int, ...]
     read: Callable[[], Tensor]
     origins: tuple[str, ...]
+    place: tuple[Path, str] | None = None
 
 
 class Weights(Mapping[str, Item]):
@@ -120,7 +122,11 @@ def open_file(path: Path) -> Weights:
     return Weights(
         {
             name: Item(
-                tensor.dtype, tuple(tensor.shape), _reader(path, name), (f"{path.name}: {name}",)
+                tensor.dtype,
+                tuple(tensor.shape),
+                _reader(path, name),
+                (f"{path.name}: {name}",),
+                (path, name),
             )
             for name, tensor in tensors.items()
         }
@@ -129,7 +135,9 @@ def open_file(path: Path) -> Weights:
 
 def added(item: Item, change: Callable[[Tensor], Tensor], origins: tuple[str, ...]) -> Item:
     """Return an item whose tensor is changed when read, made with the tensors of `origins` too."""
-    return replace(item, read=lambda: change(item.read()), origins=item.origins + origins)
+    return replace(
+        item, read=lambda: change(item.read()), origins=item.origins + origins, place=None
+    )
 
 
 def _safetensors(path: Path) -> Weights:
@@ -138,7 +146,7 @@ def _safetensors(path: Path) -> Weights:
     def item(name: str) -> Item:
         info = tensors.info(name)
         origin = (f"{info.file.name}: {name}",)
-        return Item(info.dtype, info.shape, lambda: tensors.read(name), origin)
+        return Item(info.dtype, info.shape, lambda: tensors.read(name), origin, (info.file, name))
 
     return Weights({name: item(name) for name in tensors.names()})
 
