@@ -29,6 +29,7 @@ from hocket.model.init import draw_fan_in
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.pretrained import adopt, is_local, stretch_context
 from hocket.model.spec import LanguageSpec, ModelSpec, TokenizerSpec
+from hocket.tokens.moments import add_moments
 from hocket.tokens.processor import HocketProcessor
 from hocket.tokens.span import Modality
 from hocket.tokens.tokenizer import build_tokenizer, ensure_control_tokens
@@ -104,6 +105,8 @@ def describe(
         tokenizer = _tokenizer(spec.tokenizer, spec.language.path, texts)
     else:
         ensure_control_tokens(tokenizer)
+    if spec.tokenizer.moments:
+        add_moments(tokenizer, spec.tokenizer.moments)
     text = _language(spec.language, tokenizer)
     vision = describe_vision(spec.vision, text.hidden_size, spec.joint) if spec.vision else {}
     tower = spec.video.tower if spec.video else None

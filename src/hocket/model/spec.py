@@ -91,11 +91,13 @@ class TokenizerSpec:
         path: folder of a tokenizer; empty builds one from the words of the training data.
         vocab_size: largest vocabulary, when built from the data.
         template: name of the chat template, a file in ``chat/templates``.
+        moments: tokens for moments of a video, which divide it evenly; 0 adds none.
     """
 
     path: str = ""
     vocab_size: int = 4096
     template: str = "chatml"
+    moments: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

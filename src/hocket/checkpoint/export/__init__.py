@@ -66,8 +66,8 @@ class Verification:
 class Exporter(Protocol):
     """Writes checkpoints for one target.
 
-    `takes` says which parts the target can express, as noun of the registry -> names; empty where it
-    depends on no part.
+    `takes` says which parts the target can express, as noun of the registry -> names; it is empty
+    where that depends on no part.
     """
 
     __module__: str
