@@ -248,3 +248,20 @@ def test_a_misspelt_file_name_gets_a_suggestion(tmp_path: Path) -> None:
     (tmp_path / "birds.yaml").write_text(MINE)
     with pytest.raises(ConfigError, match=r"Did you mean 'birds\.yaml'"):
         compose_run(["data=brids.yaml"])
+
+
+def test_a_stage_takes_a_mixture(tmp_path: Path) -> None:
+    (tmp_path / "walks.yaml").write_text(
+        "datasets:\n  r2r: {path: r2r.json}\n  rxr: {path: rxr.json}\n"
+        "mixtures:\n  walk: r2r*2+rxr@easy:0.5\nsubsets: slices\n"
+    )
+    words = [*TUNE, "data=walks.yaml", "train.stages.tune.mixture=walk"]
+    run = compose_run(words)
+    assert run.train.stages["tune"].data == {"r2r": 2.0, "rxr@easy": 0.5}
+    assert run.data.datasets["rxr@easy"].without_rows.endswith("slices/easy/rxr.json")
+    (tmp_path / "recipe.yaml").write_text(dump_yaml(run))
+    assert compose_run(["experiment=recipe.yaml"]) == run
+    with pytest.raises(ConfigError, match=r"train\.stages\.tune\.mixture: no data set or mixture"):
+        compose_run([*words[:-1], "train.stages.tune.mixture=run"])
+    with pytest.raises(ConfigError, match=r"train\.stages\.tune has both data and mixture"):
+        compose_run([*words, "train.stages.tune.data={r2r: 1.0}"])

@@ -26,8 +26,9 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from hocket._errors import ConfigError, did_you_mean
+from hocket._errors import ConfigError, UnknownNameError, did_you_mean
 from hocket.cli._validate import Tree, validate
+from hocket.data.grammar import read_mixture
 from hocket.data.spec import DataSpec
 from hocket.model.spec import ModelSpec
 from hocket.train.recipe import Recipe, Stage
@@ -86,10 +87,9 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
     for key, text in (("name", found.name), ("out", found.out)):
         if not text.strip():
             raise ConfigError(f"{key} is empty, expected text. Give {key}=... a value.")
-    train = replace(found.train, stages=_name_stage_data(found))
-    return RunConfig(
-        name=found.name, out=found.out, data=found.data, model=found.model, train=train
-    )
+    data, stages = _resolve_mixtures(found.data, found.train.stages)
+    train = replace(found.train, stages=_name_stage_data(data, stages))
+    return RunConfig(name=found.name, out=found.out, data=data, model=found.model, train=train)
 
 
 def dump_yaml(config: RunConfig) -> str:
@@ -109,14 +109,38 @@ def options_of(group: str) -> list[str]:
     return sorted(names)
 
 
-def _name_stage_data(run: _RunSchema) -> dict[str, Stage]:
+def _resolve_mixtures(
+    data: DataSpec, stages: Mapping[str, Stage]
+) -> tuple[DataSpec, dict[str, Stage]]:
+    """Turn the mixtures that stages name into weights; ``name@subset`` becomes a data set."""
+    datasets, resolved = dict(data.datasets), dict(stages)
+    for key, stage in stages.items():
+        if not stage.mixture:
+            continue
+        if stage.data:
+            raise ConfigError(f"train.stages.{key} has both data and mixture. Leave one out.")
+        try:
+            found = read_mixture(
+                stage.mixture,
+                datasets=data.datasets,
+                mixtures=data.mixtures,
+                subsets=data.subsets,
+            )
+        except UnknownNameError as error:
+            raise ConfigError(f"train.stages.{key}.mixture: {error}") from error
+        datasets |= found.datasets
+        resolved[key] = replace(stage, data=found.weights, mixture="")
+    return replace(data, datasets=datasets), resolved
+
+
+def _name_stage_data(data: DataSpec, stages: Mapping[str, Stage]) -> dict[str, Stage]:
     """Check the data sets that stages name; a stage that names none gets all of them."""
-    datasets = run.data.datasets
+    datasets = data.datasets
     if not datasets:
         raise ConfigError("data.datasets is empty. Name at least one data set with its path.")
-    if not run.train.stages:
+    if not stages:
         raise ConfigError("train.stages is empty. Name at least one stage.")
-    for key, stage in run.train.stages.items():
+    for key, stage in stages.items():
         for name, weight in stage.data.items():
             where = f"train.stages.{key}.data.{name}"
             if name not in datasets:
@@ -127,8 +151,7 @@ def _name_stage_data(run: _RunSchema) -> dict[str, Stage]:
                 raise ConfigError(f"{where} is {weight}, expected more than 0. Change it.")
     every = dict.fromkeys(datasets, 1.0)
     return {
-        key: stage if stage.data else replace(stage, data=every)
-        for key, stage in run.train.stages.items()
+        key: stage if stage.data else replace(stage, data=every) for key, stage in stages.items()
     }
 
 
@@ -308,10 +331,12 @@ def _read_file(argument: str, path: Path) -> Tree:
 
 def _rebase(data: Tree, folder: Path) -> None:
     """Let the relative paths of data sets start at the folder of the file that names them."""
+    if isinstance(data.get("subsets"), str) and data["subsets"]:
+        data["subsets"] = str(folder / Path(data["subsets"]).expanduser())
     for part in ("datasets", "heldout"):
         entries = data.get(part)
         for entry in entries.values() if isinstance(entries, dict) else ():
-            for key in ("path", "media_root") if isinstance(entry, dict) else ():
+            for key in ("path", "media_root", "without_rows") if isinstance(entry, dict) else ():
                 value = entry.get(key)
                 if isinstance(value, str) and value and "://" not in value and "$" not in value:
                     entry[key] = str(folder / Path(value).expanduser())

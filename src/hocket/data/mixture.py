@@ -16,6 +16,7 @@ import numpy as np
 from hocket._errors import ConfigError, DataError, UnknownNameError
 from hocket.chat.conversation import Conversation
 from hocket.chat.readers import readers
+from hocket.data.chosen import ChosenRows, choose_rows
 from hocket.data.seed import generator
 from hocket.data.sources import Source, sources
 from hocket.data.spec import DatasetSpec
@@ -29,7 +30,7 @@ class SampleRef(NamedTuple):
     row: int
 
 
-def open_source(name: str, spec: DatasetSpec) -> Source:
+def open_source(name: str, spec: DatasetSpec) -> Source | ChosenRows:
     """Open one data set.
 
     Raises:
@@ -41,7 +42,8 @@ def open_source(name: str, spec: DatasetSpec) -> Source:
         raise ConfigError(f"data.datasets.{name}.path is empty. Give the data file.")
     path = Path(spec.path)
     root = Path(spec.media_root) if spec.media_root else path.parent
-    return sources.get(spec.source)(path, reader=readers.get(spec.reader), root=root)
+    whole = sources.get(spec.source)(path, reader=readers.get(spec.reader), root=root)
+    return choose_rows(whole, without=spec.without_rows, most=spec.max_rows)
 
 
 class Mixture:
@@ -51,20 +53,31 @@ class Mixture:
         parts: name -> (source, weight). A weight of 2 shows every row twice an epoch, 0.5 shows
             a different half of the rows each epoch.
         seed: seed of the order.
+        temperature: above 1 evens out the sources: each is used in proportion to its weighted rows
+            to the power of 1 / temperature, and the epoch stays as long as it was.
 
     Raises:
         ConfigError: a weight is below zero or not finite, or no sample is left.
     """
 
-    def __init__(self, parts: Mapping[str, tuple[Source, float]], *, seed: int) -> None:
+    def __init__(
+        self,
+        parts: Mapping[str, tuple[Source | ChosenRows, float]],
+        *,
+        seed: int,
+        temperature: float = 1.0,
+    ) -> None:
         self.sources = {name: source for name, (source, _) in parts.items()}
         self._names = list(parts)
         for name, (_, weight) in parts.items():
             if not 0 <= weight < math.inf:
                 raise ConfigError(f"data set {name!r}: weight is {weight}, expected 0 or more.")
-        self._counts = {
-            name: round(len(source) * weight) for name, (source, weight) in parts.items()
-        }
+        if not 0 < temperature < math.inf:
+            raise ConfigError(f"data.temperature is {temperature}, expected above 0.")
+        wanted = {name: len(source) * weight for name, (source, weight) in parts.items()}
+        tempered = {name: count ** (1 / temperature) for name, count in wanted.items() if count}
+        scale = sum(wanted.values()) / (sum(tempered.values()) or 1)
+        self._counts = {name: round(tempered.get(name, 0.0) * scale) for name in parts}
         self._seed = seed
         self._orders: dict[int, np.ndarray] = {}
         if not len(self):

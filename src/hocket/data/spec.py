@@ -15,6 +15,8 @@ class DatasetSpec:
         reader: name of the row format, a file in ``chat/readers``.
         media_root: folder that relative media paths start from; empty means the folder of `path`.
         weight: share of the rows used in one epoch; 2.0 shows every row twice, 0.5 half of them.
+        without_rows: JSON file with a list of row numbers to leave out; empty leaves none out.
+        max_rows: rows used at most, the first ones; 0 uses all.
     """
 
     path: str
@@ -22,6 +24,8 @@ class DatasetSpec:
     reader: str = "llava"
     media_root: str = ""
     weight: float = 1.0
+    without_rows: str = ""
+    max_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +35,18 @@ class DataSpec:
     Attributes:
         datasets: name -> data set; a stage picks names from here.
         heldout: data sets that are only evaluated.
+        mixtures: name -> mixture of data sets, such as ``r2r*2+rxr@easy:0.5``; a stage picks one.
+        subsets: folder of the files that ``@SUBSET`` of a mixture stands for.
+        temperature: above 1 evens out data sets of different sizes: each is used in proportion to
+            its rows to the power of 1 / temperature.
         augment: name of an augmentation -> its options, for training samples only.
         max_bad_share: share of rows that may be unreadable before the run stops.
     """
 
     datasets: dict[str, DatasetSpec]
     heldout: dict[str, DatasetSpec] = field(default_factory=dict)
+    mixtures: dict[str, str] = field(default_factory=dict)
+    subsets: str = ""
+    temperature: float = 1.0
     augment: dict[str, dict[str, float]] = field(default_factory=dict)
     max_bad_share: float = 0.01

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -39,6 +39,7 @@ class Stage:
 
     Attributes:
         data: data set names -> weight of each in an epoch.
+        mixture: the same as an expression or the name of one in ``data.mixtures``, in its place.
         trainable: group name -> parameters that train; everything else is frozen.
         steps: optimizer steps.
         rows: packed rows in the global batch of one optimizer step.
@@ -50,7 +51,8 @@ class Stage:
         max_norm: gradient norm above which gradients are scaled down.
     """
 
-    data: dict[str, float]
+    data: dict[str, float] = field(default_factory=dict)
+    mixture: str = ""
     trainable: dict[str, Group]
     steps: int
     rows: int = 8

@@ -217,7 +217,7 @@ def _mixture(data: DataSpec, stage: Stage, *, seed: int) -> Mixture:
             raise UnknownNameError("data set", name, data.datasets)
         spec = data.datasets[name]
         parts[name] = (open_source(name, spec), weight * spec.weight)
-    return Mixture(parts, seed=seed)
+    return Mixture(parts, seed=seed, temperature=data.temperature)
 
 
 def _resume(
