@@ -31,6 +31,10 @@ WIDTHS = {"identity": OUT_WIDTH}
 # Options beside the defaults, for parts of a connector that these leave out.
 CASES: list[tuple[str, dict[str, Any]]] = [
     *((kind, {}) for kind in KINDS),
+    ("conv_audio", {"adapter": "cnn", "kernel": 3}),
+    ("conv_audio", {"convolutions": 2, "kernel": 4}),
+    ("conv_audio", {"adapter": "linear"}),
+    ("conv_audio", {"norm": "batch", "activation": "relu"}),
     ("mlp_downsample", {"variant": "3x3"}),
     ("mlp_downsample", {"variant": "3x3_s2", "order": "column_major"}),
     ("mlp_downsample", {"variant": "3x3_s2_new"}),

@@ -20,8 +20,12 @@ LENGTHS = [1, 400, 16000, 500000]
 SMALL: dict[str, dict[str, Any]] = {
     "image_anyres": {"size": 28},
     "image_dynamic_s2": {"size": 28},
+    "image_onevision": {"size": 28},
     "image_tiles": {"size": 28},
 }
+
+# Learned rows end lines and videos, so the rows are no multiple of the connector's.
+LINES = {"image_onevision"}
 
 
 def takes_sound(kind: str) -> bool:
@@ -86,7 +90,7 @@ def test_rows_follow_the_connector(kind: str, frames: int | None) -> None:
     for height, width in SIZES:
         bare = seen(kind, rows_per_unit=4).plan(height, width, frames=frames)
         more = seen(kind, rows_per_unit=16).plan(height, width, frames=frames)
-        assert more.rows == 4 * bare.rows
+        assert more.rows > bare.rows if kind in LINES else more.rows == 4 * bare.rows
         assert more.units == bare.units
         learned = seen(kind, rows_per_unit=4, extra_rows=2).plan(height, width, frames=frames)
         assert learned.rows == bare.rows + 2

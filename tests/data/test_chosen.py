@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hocket._errors import DataError
+from hocket._errors import ConfigError, DataError
 from hocket.data.mixture import Mixture, open_source
 from hocket.data.spec import DatasetSpec
+from hocket.tokens.layout import OptionValue
 
 
 def rows(folder: Path, name: str, count: int) -> DatasetSpec:
@@ -64,3 +66,16 @@ def test_temperature_evens_out_sizes(
     mixture = Mixture(parts, seed=0, temperature=temperature)
     seen = [mixture.ref(position).dataset for position in range(len(mixture))]
     assert (seen.count("small"), seen.count("large")) == counts
+
+
+def test_a_reader_takes_options(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"never opened by a reader")
+    (tmp_path / "rows.json").write_text(json.dumps([{"image": "a.png", "caption": "A cat."}]))
+    options: dict[str, OptionValue | dict[str, str]] = {"prompt": "Describe it."}
+    spec = DatasetSpec(path=str(tmp_path / "rows.json"), reader="caption", reader_options=options)
+    assert open_source("x", spec)[0].messages[0].text.strip() == "Describe it."
+    wrong = replace(spec, reader_options={"promt": "x"})
+    with pytest.raises(ConfigError, match=r"datasets\.x\.reader_options.*Did you mean 'prompt'"):
+        open_source("x", wrong)
+    with pytest.raises(ConfigError, match=r"'text' has no option 'promt'\. It takes none"):
+        open_source("x", replace(wrong, reader="text"))

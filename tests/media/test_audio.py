@@ -91,6 +91,39 @@ def test_frames_from_the_header_equal_the_load(form: str, subtype: str | None, s
         assert abs(audio.seconds() - samples / source) < 1e-9
 
 
+@pytest.mark.parametrize(
+    ("form", "subtype", "error"),
+    [
+        ("WAV", "ULAW", 0.02),
+        ("WAV", "ALAW", 0.02),
+        ("WAV", "PCM_24", 2e-7),
+        ("WAV", "PCM_32", 2e-7),
+        ("WAV", "DOUBLE", 1e-7),
+        ("WAVEX", "PCM_24", 2e-7),
+        ("FLAC", "PCM_16", 2e-5),
+        ("FLAC", "PCM_24", 2e-7),
+    ],
+)
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_stereo_of_every_depth_and_rate_loads_at_16_khz(
+    form: str, subtype: str, error: float, rate: int
+) -> None:
+    planes = np.stack([tone(rate // 2, rate), 0.2 * tone(rate // 2, rate, 200.0)], axis=1)
+    audio = Audio.from_bytes(encoded(planes, rate, form, subtype))
+    np.testing.assert_allclose(audio.load(rate), planes.mean(axis=1), atol=error)
+    loaded = audio.load(16000)
+    assert len(loaded) == audio.frames(16000) == 8000
+    expected = (tone(8000, 16000) + 0.2 * tone(8000, 16000, 200.0)) / 2
+    np.testing.assert_allclose(loaded[300:-300], expected[300:-300], atol=error + 2e-3)
+
+
+def test_a_long_sound_is_read_in_blocks_without_a_seam() -> None:
+    wave = tone(600_001, 48000)
+    planes = np.repeat(wave[:, None], 2, axis=1)
+    loaded = Audio.from_bytes(encoded(planes, 48000, "FLAC", "PCM_24")).load(48000)
+    np.testing.assert_allclose(loaded, wave, atol=2e-7)
+
+
 def test_resampled_length_for_many_rates() -> None:
     for samples in (3, 7, 100, 999, 16001, 100000):
         for source in (8000, 11025, 22050, 44100, 48000):

@@ -86,3 +86,25 @@ def test_a_missing_file_names_row_path_and_neighbour(root: Path) -> None:
 def test_things_that_are_no_file(root: Path, reference: str) -> None:
     with pytest.raises(MediaError, match="row 7"):
         locate(reference, root=root, where=WHERE)
+
+
+def test_a_folder_may_be_named_where_frames_are_wanted(root: Path) -> None:
+    assert locate("images", root=root, where=WHERE, folders=True) == root / "images"
+    assert locate("images/cat_001.png", root=root, where=WHERE, folders=True).is_file()
+    with pytest.raises(MediaError, match="is a folder, not a file"):
+        locate("images", root=root, where=WHERE)
+    with pytest.raises(MediaError, match="no file"):
+        locate("pictures", root=root, where=WHERE, folders=True)
+
+
+def test_a_confined_folder_holds_no_way_out(root: Path, tmp_path: Path) -> None:
+    images = root / "images"
+    (images / "inside.png").symlink_to(images / "cat_001.png")
+    assert locate("images", root=root, where=WHERE, folders=True, confined=True).samefile(images)
+    (images / "out.png").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(MediaError, match=r"row 7: '.*out\.png' is outside the allowed folders"):
+        locate("images", root=root, where=WHERE, folders=True, confined=True)
+    assert locate("images", root=root, where=WHERE, folders=True) == images
+    for reference in ("..", str(tmp_path)):
+        with pytest.raises(MediaError, match="outside the allowed folders"):
+            locate(reference, root=root, where=WHERE, folders=True, confined=True)

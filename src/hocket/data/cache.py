@@ -31,9 +31,7 @@ class DecodedMedia:
         resampler: how sounds get that rate.
     """
 
-    def __init__(
-        self, *, megabytes: int, rate: int | None, resampler: Resampler = "soxr"
-    ) -> None:
+    def __init__(self, *, megabytes: int, rate: int | None, resampler: Resampler = "soxr") -> None:
         self._room = megabytes * 2**20
         self._rate = rate
         self._resampler = resampler

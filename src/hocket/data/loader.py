@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from hocket._errors import DataError, HocketError, TrainingError
 from hocket._log import warn
+from hocket.chat.conversation import Conversation
 from hocket.chat.validate import check_conversation
-from hocket.data.augment import Augmenter
+from hocket.data.augment import Augmenter, BoundAugmenter
 from hocket.data.cache import DecodedMedia
 from hocket.data.mixture import Mixture, SampleRef
 from hocket.data.pack import Packer, PackerState, Row
@@ -99,7 +100,7 @@ class SampleMemory:
         rate = processor.sounds.rate if processor.sounds else None
         resampler = processor.sounds.resampler if processor.sounds else "soxr"
         self.media = DecodedMedia(megabytes=cache_mb, rate=rate, resampler=resampler)
-        self.outlines: OrderedDict[tuple[str, int], Outline] = OrderedDict()
+        self.outlines: OrderedDict[tuple[str, int, int], Outline] = OrderedDict()
 
 
 class Loader:
@@ -224,9 +225,10 @@ class _Decoder(Dataset[StepBatches]):
 
     def outline(self, ref: SampleRef) -> Outline:
         """Return tokens and plans of a sample; headers are read, nothing is decoded."""
-        key = (ref.dataset, ref.row)
+        # A rewritten sample has other tokens in another epoch.
+        key = (ref.dataset, ref.row, ref.epoch if self._augmenter.rewrites else 0)
         if key not in self._outlines:
-            conversation = self._mixture.read(ref)
+            conversation, _ = self._changed(ref)
             check_conversation(conversation, need_answer=True)
             self._outlines[key] = self._processor.measure(conversation)
             if len(self._outlines) > REMEMBERED_OUTLINES:
@@ -262,8 +264,24 @@ class _Decoder(Dataset[StepBatches]):
 
     def _decode(self, ref: SampleRef) -> Example:
         outline = self.outline(ref)
-        transform = self._augmenter.bind(epoch=ref.epoch, sample=f"{ref.dataset}/{ref.row}")
         # The sound of a video is looked for in its file, so before frames are held in memory.
-        conversation = self._media.hold(self._processor.prepare(self._mixture.read(ref)))
+        conversation, bound = self._changed(ref)
         with torch.no_grad():
-            return self._processor.encode(conversation, outline=outline, transform=transform)
+            return self._processor.encode(
+                self._media.hold(conversation),
+                outline=outline,
+                transform=bound,
+                retouch=bound.retouch,
+            )
+
+    def _changed(self, ref: SampleRef) -> tuple[Conversation, BoundAugmenter]:
+        """Return a sample as its epoch has it, nothing decoded, and what its media go through."""
+        bound = self._augmenter.bind(
+            epoch=ref.epoch,
+            sample=f"{ref.dataset}/{ref.row}",
+            # A rewrite counts the media, so those that the model adds must be there.
+            conversation=self._processor.prepare(self._mixture.read(ref)),
+            others=self._mixture.sources[ref.dataset],
+        )
+        assert bound.conversation is not None
+        return bound.conversation, bound

@@ -6,16 +6,18 @@ workers, ranks or on what was read before, so a run resumes by one integer.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from hocket._errors import ConfigError, DataError, UnknownNameError
+from hocket._errors import ConfigError, DataError, UnknownNameError, did_you_mean
 from hocket.chat.conversation import Conversation
-from hocket.chat.readers import readers
+from hocket.chat.readers import Reader, readers
 from hocket.data.chosen import ChosenRows, choose_rows
 from hocket.data.seed import generator
 from hocket.data.sources import Source, sources
@@ -42,8 +44,26 @@ def open_source(name: str, spec: DatasetSpec) -> Source | ChosenRows:
         raise ConfigError(f"data.datasets.{name}.path is empty. Give the data file.")
     path = Path(spec.path)
     root = Path(spec.media_root) if spec.media_root else path.parent
-    whole = sources.get(spec.source)(path, reader=readers.get(spec.reader), root=root)
+    whole = sources.get(spec.source)(path, reader=_reader(name, spec), root=root)
     return choose_rows(whole, without=spec.without_rows, most=spec.max_rows)
+
+
+def _reader(name: str, spec: DatasetSpec) -> Reader:
+    """Return a data set's reader with its options set."""
+    reader = readers.get(spec.reader)
+    if not spec.reader_options:
+        return reader
+    known = set(inspect.signature(reader).parameters) - {"row", "root", "where"}
+    for option in spec.reader_options:
+        if option not in known:
+            hint = did_you_mean(option, known)
+            listed = f"Known: {', '.join(sorted(known))}." if known else "It takes none."
+            raise ConfigError(
+                f"data.datasets.{name}.reader_options: the reader {spec.reader!r} has no option "
+                f"{option!r}.{hint} {listed}"
+            )
+    options: dict[str, Any] = dict(spec.reader_options)
+    return partial(reader, **options)
 
 
 class Mixture:

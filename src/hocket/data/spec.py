@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hocket.tokens.layout import OptionValue
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSpec:
@@ -13,6 +15,7 @@ class DatasetSpec:
         path: the data file.
         source: name of the storage format, a file in ``data/sources``.
         reader: name of the row format, a file in ``chat/readers``.
+        reader_options: options of the reader, such as the ``prompt`` of ``caption``.
         media_root: folder that relative media paths start from; empty means the folder of `path`.
         weight: share of the rows used in one epoch; 2.0 shows every row twice, 0.5 half of them.
         without_rows: JSON file with a list of row numbers to leave out; empty leaves none out.
@@ -22,6 +25,7 @@ class DatasetSpec:
     path: str
     source: str = "json"
     reader: str = "llava"
+    reader_options: dict[str, OptionValue | dict[str, str]] = field(default_factory=dict)
     media_root: str = ""
     weight: float = 1.0
     without_rows: str = ""
@@ -48,5 +52,5 @@ class DataSpec:
     mixtures: dict[str, str] = field(default_factory=dict)
     subsets: str = ""
     temperature: float = 1.0
-    augment: dict[str, dict[str, float]] = field(default_factory=dict)
+    augment: dict[str, dict[str, OptionValue]] = field(default_factory=dict)
     max_bad_share: float = 0.01

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -25,8 +26,9 @@ def locate(
     where: str,
     allowed: tuple[Path, ...] = (),
     confined: bool = False,
+    folders: bool = False,
 ) -> Path:
-    """Return the existing file that a reference names.
+    """Return the existing file, or folder where these may be, that a reference names.
 
     Args:
         reference: a path as written in a row; a relative one starts at ``root``.
@@ -34,7 +36,9 @@ def locate(
         where: the data set and row, for messages.
         allowed: further folders that may be named. When there are any, nothing outside
             ``root`` and them may be; when there are none, absolute paths are free.
-        confined: refuse whatever leaves ``root`` and ``allowed`` once links are followed.
+        confined: refuse whatever leaves ``root`` and ``allowed`` once links are followed, the
+            files of a folder included.
+        folders: a folder will do too: one of the frames of a video.
 
     Raises:
         MediaError: a URL, a path outside the folders, or no such file.
@@ -48,29 +52,53 @@ def locate(
             f"Save the file and write its path."
         )
     path = root / reference
-    folders = (root, *allowed)
+    limits = (root, *allowed)
     if confined:
         path = _resolved(path, where)
-        inside = any(path.is_relative_to(_resolved(folder, where)) for folder in folders)
-    elif allowed:
-        plain = _plain(path)
-        inside = any(plain.is_relative_to(_plain(folder)) for folder in folders)
-    else:
-        inside = True
-    if not inside:
-        raise MediaError(
-            f"{where}: {reference!r} is outside the allowed folders "
-            f"({', '.join(str(folder) for folder in folders)}). "
-            f"Move the file there or allow its folder."
-        )
+    if not _is_allowed(path, limits, where, confined=confined, free=not allowed):
+        raise _outside(reference, limits, where)
     try:
         if path.is_file():
             return path
         if path.is_dir():
-            raise MediaError(f"{where}: {path} is a folder, not a file. Name the files in it.")
+            if not folders:
+                raise MediaError(f"{where}: {path} is a folder, not a file. Name the files in it.")
+            if confined:
+                _check_links(path, limits, where)
+            return path
     except OSError as error:
         raise MediaError(f"{where}: {path} cannot be read ({error.strerror}).") from error
     raise MediaError(f"{where}: no file {path}.{_hint(path)}")
+
+
+def _is_allowed(
+    path: Path, limits: Sequence[Path], where: str, *, confined: bool, free: bool
+) -> bool:
+    if confined:
+        return _is_below(path, limits, where)
+    if free:
+        return True
+    plain = _plain(path)
+    return any(plain.is_relative_to(_plain(folder)) for folder in limits)
+
+
+def _check_links(folder: Path, limits: Sequence[Path], where: str) -> None:
+    """Refuse a folder that holds a link which leads out of the allowed folders."""
+    for entry in folder.iterdir():
+        if entry.is_symlink() and not _is_below(_resolved(entry, where), limits, where):
+            raise _outside(str(entry), limits, where)
+
+
+def _is_below(path: Path, folders: Sequence[Path], where: str) -> bool:
+    return any(path.is_relative_to(_resolved(folder, where)) for folder in folders)
+
+
+def _outside(reference: str, folders: Sequence[Path], where: str) -> MediaError:
+    return MediaError(
+        f"{where}: {reference!r} is outside the allowed folders "
+        f"({', '.join(str(folder) for folder in folders)}). "
+        f"Move the file there or allow its folder."
+    )
 
 
 def _resolved(path: Path, where: str) -> Path:

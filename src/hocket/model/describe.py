@@ -27,7 +27,7 @@ from hocket.model.spec import LanguageSpec, PartSpec, TowerSpec
 from hocket.parts.arrange import build_arrange
 from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import Connector, build_connector
-from hocket.parts.encoder import EncoderKind
+from hocket.parts.encoder import EncoderKind, Kind
 from hocket.parts.joint import Joint, build_joint
 from hocket.parts.vision import vision_encoders
 from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from, layouts, options_of
@@ -135,7 +135,7 @@ class _Tower(NamedTuple):
 def _tower(
     key: str,
     half: str,
-    kinds: Registry[type[EncoderKind]],
+    kinds: Registry[type[Kind]],
     spec: TowerSpec,
     joint: PartSpec | None,
 ) -> _Tower:
@@ -260,9 +260,13 @@ def _count_sound_rows(connector: Connector | Joint, plan: Plan) -> dict[str, int
     rows = [
         connector.rows(replace(plan, units=1, valid=(frames,))) for frames in range(1, most + 1)
     ]
+    # Learned rows come once for every sound, whatever the number of its chunks.
+    two = connector.rows(replace(plan, units=2, valid=(most, most)))
+    learned = 2 * rows[-1] - two
+    folded = {"extra_rows": learned} if learned else {}
     if rows[0] == rows[-1]:
-        return {"rows_per_unit": rows[0]}
-    return {"frames_per_row": sum(count == rows[0] for count in rows)}
+        return {"rows_per_unit": rows[0] - learned} | folded
+    return {"frames_per_row": sum(count == rows[0] for count in rows)} | folded
 
 
 def _agree(key: str, promised: int, made: int) -> None:

@@ -99,6 +99,8 @@ def read_preprocessing(path: str, layout: type[Any]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if found.get("do_normalize", True):
         options |= {to: found[key] for key, to in _STATISTICS.items() if key in found}
+    if "do_normalize" in found:
+        options["normalise"] = bool(found["do_normalize"])
     if "resample" in found:
         options["resample"] = Resampling(found["resample"]).name.lower()
     if "do_center_crop" in found:

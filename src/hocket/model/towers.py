@@ -18,7 +18,7 @@ from hocket.model.config import HocketConfig
 from hocket.parts.arrange import Arrange, build_arrange
 from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import Connector, build_connector
-from hocket.parts.encoder import EncoderKind, Options
+from hocket.parts.encoder import EncoderKind, Kind, Options
 from hocket.parts.features import Features
 from hocket.parts.joint import Joint, build_joint
 from hocket.parts.vision import vision_encoders
@@ -126,7 +126,8 @@ class HocketTowers(HocketPreTrainedModel):
         assert self.audio_tower is not None
         options = self.config.audio_encoder
         kind = audio_encoders.get(options["kind"])
-        x = _encode(kind, self.audio_tower, sounds, options, spans)
+        sounds = sounds.to(self.audio_tower.dtype)
+        x = _scaled(kind.encode(self.audio_tower, sounds, options, spans, lengths), options)
         features = Features(
             x, (1, x.shape[1]), spans=spans, lengths=lengths, modality=Modality.AUDIO
         )
@@ -156,7 +157,7 @@ def tower_widths(config: HocketConfig) -> dict[Modality, int]:
 
 
 def _build(
-    kinds: Registry[type[EncoderKind]],
+    kinds: Registry[type[Kind]],
     config: PreTrainedConfig,
     encoder: Options,
     connector: Options | None,
@@ -181,5 +182,8 @@ def _encode(
     spans: Tensor | None,
 ) -> Tensor:
     """Return scaled features (U, P, C)."""
-    x = kind.encode(tower, inputs.to(tower.dtype), options, spans)
+    return _scaled(kind.encode(tower, inputs.to(tower.dtype), options, spans), options)
+
+
+def _scaled(x: Tensor, options: Options) -> Tensor:
     return x if options["scale"] == 1.0 else x * options["scale"]

@@ -11,7 +11,7 @@ Letters: U units, P positions of one unit, C width, S spans.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 # Configurations know the encoders by name, so this opens while transformers is half imported.
 if TYPE_CHECKING:
@@ -56,3 +56,7 @@ class EncoderKind(Protocol):
     ) -> Tensor:
         """Return (U, P, C) of encoder inputs (U, ...) whose spans are int64 (S, 7) or unknown."""
         ...
+
+
+Kind = TypeVar("Kind", bound=EncoderKind)
+"""A kind of encoder that may know more, as those of sound do."""

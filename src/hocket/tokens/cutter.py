@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hocket._errors import AlignmentError, ConfigError
+from hocket._errors import AlignmentError, ConfigError, MediaError
 from hocket.chat.conversation import Medium
 from hocket.media.audio import Audio
 from hocket.media.frames import FrameSampler
@@ -34,6 +34,19 @@ class MediaTransform(Protocol):
         self, modality: Modality, array: np.ndarray, *, index: int, limit: int | None
     ) -> np.ndarray:
         """Return the changed medium in a new array."""
+        ...
+
+
+class UnitTransform(Protocol):
+    """Changes encoder inputs behind the layout: an augmentation of spectra.
+
+    ``units`` is float32 (U, M, F) of a sound. `index` counts the media of a sample.
+    """
+
+    def __call__(
+        self, modality: Modality, units: np.ndarray, *, index: int, plan: Plan
+    ) -> np.ndarray:
+        """Return the changed units, of the same shape, in a new array."""
         ...
 
 
@@ -75,7 +88,11 @@ class MediaCutter:
     def _plan(self, medium: Medium, pictures: int, source: str) -> Plan:
         if isinstance(medium, Audio):
             layout = self._need_sounds(source)
-            return layout.plan(medium.frames(layout.rate, resampler=layout.resampler))
+            samples = medium.frames(layout.rate, resampler=layout.resampler)
+            try:
+                return layout.plan(samples)
+            except MediaError as error:
+                raise MediaError(f"{source}: {medium.where.name}: {error}") from error
         if isinstance(medium, Image):
             return self._need_images(source).plan(*medium.size(), media=pictures)
         films, sampler = self._need_films(source)

@@ -23,7 +23,7 @@ from hocket.media.image import Image
 from hocket.media.video import Video
 from hocket.tokens.accept import as_audio, as_image, as_list, as_video
 from hocket.tokens.batch import IGNORED, pad_batch
-from hocket.tokens.cutter import MediaCutter, MediaTransform
+from hocket.tokens.cutter import MediaCutter, MediaTransform, UnitTransform
 from hocket.tokens.example import Example, Outline, cost_of
 from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from
 from hocket.tokens.soundtrack import with_soundtracks
@@ -146,6 +146,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         for_answer: bool = False,
         thinking: bool | None = None,
         transform: MediaTransform | None = None,
+        retouch: UnitTransform | None = None,
         outline: Outline | None = None,
     ) -> Example:
         """Tokenise a conversation and decode its media.
@@ -155,6 +156,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             for_answer: open the assistant's next turn, for generation.
             thinking: whether the turn opens with thinking; None leaves it to the template.
             transform: an augmentation of the decoded media.
+            retouch: an augmentation of the encoder inputs of sounds.
             outline: what `measure` returned for the same conversation, to save the work.
 
         Raises:
@@ -178,7 +180,10 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
                 frames.append(units)
                 times.append(seconds)
             else:
-                sounds.append(self.media.sound_units(medium, plan, transform, index, outline))
+                units = self.media.sound_units(medium, plan, transform, index, outline)
+                if retouch:
+                    units = retouch(Modality.AUDIO, units, index=index, plan=plan)
+                sounds.append(units)
                 lengths.extend(self.media.lengths(plan, outline.source))
         return Example(
             outline=outline,
@@ -322,7 +327,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         """Return a medium's placeholder tokens, with the layout's own text behind each piece."""
         behind = [
             one
-            for text in self.media.after(kind)
+            for text in (*self.media.after(kind), *plan.behind)
             for one in self.tokenizer(text, add_special_tokens=False)["input_ids"]
         ]
         written: list[int] = []

@@ -31,6 +31,7 @@ class Plan:
         grid: what the rows show, as (time, height, width); learned rows are not counted.
         tiles: for pictures cut into tiles, their (rows, columns); an overview is not counted.
         pieces: rows of each stretch that the layout's `after` text follows; None for one stretch.
+        behind: further texts behind each piece of this medium alone, tokenised one by one.
     """
 
     units: int
@@ -40,6 +41,7 @@ class Plan:
     valid: tuple[int, ...] | None = None
     tiles: tuple[int, int] = (1, 1)
     pieces: tuple[int, ...] | None = None
+    behind: tuple[str, ...] = ()
 
     def repeat(self, frames: int, *, pool: int = 1) -> Plan:
         """Return the plan of a video of such frames, of which every `pool` share their rows."""

@@ -23,7 +23,7 @@ from hocket._log import warn
 from hocket.checkpoint.directory import Loaded, load_checkpoint, write_checkpoint
 from hocket.checkpoint.manifest import verify_directory, write_directory
 from hocket.checkpoint.tools.certificate import write_certificate
-from hocket.data.augment import Augmenter
+from hocket.data.augment import USUAL_RATE, Augmenter
 from hocket.data.loader import Loader, SampleMemory, StepShape
 from hocket.data.mixture import Mixture, open_source
 from hocket.data.spec import DataSpec
@@ -151,6 +151,7 @@ class _Session:
         recipe, stage, runtime = self._run.recipe, self._stage, self._runtime
         if state.step >= stage.steps:
             return state
+        sounds = self._processor.sounds
         loader = Loader(
             _mixture(self._run.data, stage, seed=recipe.seed),
             self._processor,
@@ -162,7 +163,9 @@ class _Session:
                 rank=runtime.rank,
                 world=runtime.world,
             ),
-            augmenter=Augmenter(self._run.data.augment, seed=recipe.seed),
+            augmenter=Augmenter(
+                self._run.data.augment, seed=recipe.seed, rate=sounds.rate if sounds else USUAL_RATE
+            ),
             workers=recipe.workers,
             memory=self._memory,
             state=state.packer,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.checkpoint.export.toys import clip, save
-from tests.checkpoint.import_.parity import GOLDEN
+from tests.checkpoint.import_.parity import GOLDEN, note
+from tests.checkpoint.import_.vita_folders import lay_out
 
 from hocket._errors import CheckpointError, ConfigError
+from hocket.checkpoint.directory import load_checkpoint
 from hocket.checkpoint.export import ExportOptions, export
 from hocket.checkpoint.import_.engine import import_checkpoint
 
@@ -26,17 +29,47 @@ def tensors_of(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     return {str(one.relative_to(folder)): load_file(one) for one in folder.rglob("*.safetensors")}
 
 
-def test_nothing_changes_on_the_way_there_and_back(tmp_path: Path) -> None:
-    import_checkpoint("auto", NAVILA, tmp_path / "ours")
-    export(tmp_path / "ours", tmp_path / "back", to="original", options=ExportOptions(base=NAVILA))
-    assert files_of(tmp_path / "back") - {"manifest.json"} == files_of(NAVILA)
-    theirs, ours = tensors_of(NAVILA), tensors_of(tmp_path / "back")
-    assert ours.keys() == theirs.keys()
-    for name, tensors in theirs.items():
-        assert ours[name].keys() == tensors.keys()
+def navila(room: Path) -> Path:
+    return Path(shutil.copytree(NAVILA, room / "navila"))
+
+
+def ovis(room: Path) -> Path:
+    home = GOLDEN / "ovis25"
+    folder = Path(shutil.copytree(home / "ovis2.5-tiny", room / "ovis"))
+    shutil.copytree(home / "tokenizer", folder, dirs_exist_ok=True)
+    shutil.copyfile(home / "navit.safetensors", folder / "vision.safetensors")
+    return folder
+
+
+def vita(room: Path) -> Path:
+    return lay_out(room) / "vita-1.5-tiny"
+
+
+ORIGINALS = {"navila": navila, "ovis25": ovis, "vita15": vita}
+
+
+@pytest.mark.parametrize("system", ORIGINALS)
+def test_nothing_changes_on_the_way_there_and_back(system: str, tmp_path: Path) -> None:
+    theirs = ORIGINALS[system](tmp_path / "theirs")
+    ours, back, again = (tmp_path / name for name in ("ours", "back", "again"))
+    import_checkpoint("auto", theirs, ours)
+    export(ours, back, to="original", options=ExportOptions(base=theirs))
+    assert files_of(back) - {"manifest.json"} == files_of(theirs)
+    old, new = tensors_of(theirs), tensors_of(back)
+    assert new.keys() == old.keys()
+    for name, tensors in old.items():
+        assert new[name].keys() == tensors.keys()
         for key, tensor in tensors.items():
-            assert ours[name][key].dtype == tensor.dtype
-            assert torch.equal(ours[name][key], tensor), (name, key)
+            assert new[name][key].dtype == tensor.dtype
+            assert torch.equal(new[name][key], tensor), (name, key)
+    note("export", 0.0)
+    import_checkpoint("auto", back, again, search=[theirs.parent])
+    ids = torch.tensor([[5, 6, 7, 8]])
+    first, second = load_checkpoint(ours).model, load_checkpoint(again).model
+    with torch.inference_mode():
+        difference = (first(input_ids=ids).logits - second(input_ids=ids).logits).abs().max()
+    note("re-import", float(difference))
+    assert difference == 0
 
 
 def test_what_training_changed_is_written_back(tmp_path: Path) -> None:

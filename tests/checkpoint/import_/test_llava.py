@@ -66,11 +66,11 @@ def test_whole_checkpoint_gives_the_recorded_numbers(whole: tuple[Loaded, Import
     with torch.no_grad():
         tower = kind.encode(loaded.model.model.vision_tower, pixels, options, None)
         rows = loaded.model.model.image_rows(pixels)
-    assert difference(tower, OUT["infer.tower_features"]) <= 1e-5
-    assert difference(rows[None], OUT["infer.projector_out"]) <= 1e-5
+    assert difference(tower, OUT["infer.tower_features"], "features") <= 1e-5
+    assert difference(rows[None], OUT["infer.projector_out"], "features") <= 1e-5
     batch = {"input_ids": expand(loaded, OUT["infer.input_ids"], ROWS), "pixel_values": pixels}
     ours = logits_of(loaded, batch)
-    assert difference(ours[:, -24:], OUT["infer.logits_tail"]) <= 1e-4
+    assert difference(ours[:, -24:], OUT["infer.logits_tail"], "logits") <= 1e-4
     margins = [step[0] for step in CASES["infer"]["greedy_margin_per_step"]]
     # The original's first id is its start token, which was never generated.
     check_greedy(loaded, batch, OUT["infer.generated_ids"][0, 1:].tolist(), margins)
@@ -82,7 +82,7 @@ def test_own_processor_gives_the_recorded_ids_and_pixels(
     loaded, _ = whole
     batch = ask(loaded, QUESTION, [Image.from_path(str(HOME / "images/0.png"))])
     assert as_recorded(loaded, batch["input_ids"], ROWS) == OUT["infer.input_ids"][0].tolist()
-    assert difference(batch["pixel_values"], OUT["infer.pixel_values"]) == 0
+    assert difference(batch["pixel_values"], OUT["infer.pixel_values"], "preprocess") == 0
 
 
 def test_report_accounts_for_every_tensor(
@@ -111,7 +111,7 @@ def test_partial_checkpoints_take_their_base(
     loaded, report = _import(sources / folder, tmp_path / "out")
     ids = expand(loaded, OUT[f"{item}.infer.input_ids"], ROWS)
     ours = logits_of(loaded, {"input_ids": ids, "pixel_values": OUT["infer.pixel_values"]})
-    assert difference(ours[:, -24:], OUT[f"{item}.infer.logits_tail"]) <= 1e-4
+    assert difference(ours[:, -24:], OUT[f"{item}.infer.logits_tail"], "logits") <= 1e-4
     assert any("base model" in note for note in report.notes)
     assert json.loads((tmp_path / "out" / NAME).read_text("utf-8"))["kind"] == "llava"
 

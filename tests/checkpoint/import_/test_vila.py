@@ -56,12 +56,12 @@ def test_walks_give_the_recorded_numbers(number: int, loaded: Loaded) -> None:
         with torch.no_grad():
             kind = vision_encoders.get(options["kind"])
             tower = kind.encode(model.vision_tower, pixels, options, None)
-        assert difference(tower, OUT["nav0.tower_features"]) <= 1e-5
+        assert difference(tower, OUT["nav0.tower_features"], "features") <= 1e-5
     with torch.no_grad():
         rows = model.image_rows(pixels).reshape(8, ROWS, -1)
-    assert difference(rows, OUT[f"{name}.projector_out"]) <= 1e-5
+    assert difference(rows, OUT[f"{name}.projector_out"], "features") <= 1e-5
     ours = logits_of(loaded, batch)
-    assert difference(ours[:, -24:], OUT[f"{name}.logits_tail"]) <= 1e-4
+    assert difference(ours[:, -24:], OUT[f"{name}.logits_tail"], "logits") <= 1e-4
     margins = [step[0] for step in case["margins"]]
     check_greedy(loaded, batch, OUT[f"{name}.generated_ids"][0, 1:].tolist(), margins)
 

@@ -59,3 +59,9 @@ def test_without_a_grid_between_the_limits_there_is_one_tile() -> None:
 def test_impossible_options_are_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         ImageTiles(**options)
+
+
+def test_a_text_may_stand_behind_tiles_alone() -> None:
+    layout = ImageTiles(size=28, tile_after=("\n",), max_tiles=2, tile_several=False)
+    assert layout.plan(28, 56).behind == layout.plan(20, 20).behind == ("\n",)
+    assert layout.plan(28, 56, media=2).behind == layout.plan(28, 56, frames=3).behind == ()

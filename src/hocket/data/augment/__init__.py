@@ -135,6 +135,20 @@ class Rewrite:
 class ConversationAugmentation(Augmentation):
     """Changes a conversation before it is tokenised; nothing may be decoded to do so."""
 
+    def accepts(self, conversation: Conversation | None) -> bool:
+        """Return whether there is a sample that it may change: there must be one.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if conversation is None:
+            name = type(self).__module__.rpartition(".")[2]
+            raise ConfigError(
+                f"data.augment.{name} changes conversations, but got none. "
+                "Give Augmenter.bind the conversation."
+            )
+        return True
+
     @abstractmethod
     def rewrite(
         self, conversation: Conversation, rng: np.random.Generator, *, others: Rows | None
@@ -209,7 +223,9 @@ class Augmenter:
                 )
                 conversation = rewrite.conversation
                 patches.append((name, rewrite.sounds))
-        return BoundAugmenter(steps, key, rate=self._rate, conversation=conversation, sounds=patches)
+        return BoundAugmenter(
+            steps, key, rate=self._rate, conversation=conversation, sounds=patches
+        )
 
 
 class BoundAugmenter:

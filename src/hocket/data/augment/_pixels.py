@@ -91,11 +91,19 @@ def adjust(
     turn[1:, 1:] = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
     grey = np.tile(LUMA, (3, 1))
     matrix = np.linalg.solve(_YIQ, turn @ _YIQ) @ (saturation * np.eye(3) + (1 - saturation) * grey)
-    mean = float(pixels.mean(axis=tuple(range(pixels.ndim - 1))) @ LUMA)
+    mean = float(mean_colour(pixels) @ LUMA)
     scaled = (brightness * contrast * matrix).T.astype(np.float32)
     offset = np.float32((1 - contrast) * brightness * mean)
     changed = pixels.astype(np.float32) @ scaled + offset
     return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
+
+
+def mean_colour(pixels: np.ndarray) -> np.ndarray:
+    """Return float64 (3,), the mean of uint8 (..., H, W, 3)."""
+    width = pixels.shape[-2]
+    # Long rows first: summing three columns at a time takes ten times as long.
+    columns = pixels.reshape(-1, 3 * width).sum(axis=0, dtype=np.int64)
+    return columns.reshape(width, 3).sum(axis=0) * 3 / pixels.size
 
 
 def draw_box(

@@ -53,7 +53,7 @@ def speaks_of_sides(conversation: Conversation, words: tuple[str, ...]) -> bool:
 
 
 def gives_coordinates(conversation: Conversation) -> bool:
-    """Return whether a question or an answer holds a box: four numbers in brackets, or its token."""
+    """Return whether a question or an answer gives a box: four numbers in brackets, or a token."""
     return any(_COORDINATES.search(text) for text in _said(conversation))
 
 

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from hocket.data.augment import augmentations
-from hocket.tokens.span import Modality
+from hocket.data.augment import PixelAugmentation, augmentations
+from hocket.data.augment._numbers import Share
 
 
 @augmentations.register
 @dataclass(frozen=True, kw_only=True)
-class Shift:
+class Shift(PixelAugmentation):
     """Uniform shift in both directions.
 
     Attributes:
         share: largest shift as a share of the side.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.IMAGE, Modality.VIDEO})
-    share: float = 0.06
+    off: ClassVar[Mapping[str, Any]] = {"share": 0.0}
+    share: Share = 0.06
 
-    def __call__(
-        self, array: np.ndarray, rng: np.random.Generator, *, limit: int | None
-    ) -> np.ndarray:
+    def __call__(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Shift uint8 (..., H, W, 3)."""
-        height, width = array.shape[-3:-1]
+        height, width = pixels.shape[-3:-1]
         down = round(rng.uniform(-self.share, self.share) * height)
         right = round(rng.uniform(-self.share, self.share) * width)
         rows = np.clip(np.arange(height) - down, 0, height - 1)
         columns = np.clip(np.arange(width) - right, 0, width - 1)
-        return array[..., rows[:, None], columns[None, :], :]
+        return pixels[..., rows[:, None], columns[None, :], :]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from hocket.data.augment import augmentations
-from hocket.tokens.span import Modality
+from hocket.data.augment import SoundAugmentation, augmentations
+from hocket.data.augment._numbers import Positive, check_order
 
 
 @augmentations.register
 @dataclass(frozen=True, kw_only=True)
-class Speed:
-    """Uniform speed factor by linear interpolation.
+class Speed(SoundAugmentation):
+    """Uniform speed factor by linear interpolation, which costs least.
 
     A slower sound is longer; where it would outgrow the rows planned for it, the factor is raised
     until it fits, so that nothing is cut off.
@@ -24,17 +25,27 @@ class Speed:
         high: largest factor.
     """
 
-    modalities: ClassVar[frozenset[Modality]] = frozenset({Modality.AUDIO})
-    low: float = 0.85
-    high: float = 1.2
+    off: ClassVar[Mapping[str, Any]] = {"low": 1.0, "high": 1.0}
+    low: Positive = 0.85
+    high: Positive = 1.2
+
+    def __post_init__(self) -> None:
+        """Check the range.
+
+        Raises:
+            ConfigError: its lower end is above the upper one.
+        """
+        check_order("speed", low=self.low, high=self.high)
 
     def __call__(
-        self, array: np.ndarray, rng: np.random.Generator, *, limit: int | None
+        self, wave: np.ndarray, rng: np.random.Generator, *, limit: int | None, rate: int
     ) -> np.ndarray:
         """Change float32 (L,)."""
         factor = rng.uniform(self.low, self.high)
         if limit is not None:
-            factor = max(factor, len(array) / limit)
-        count = max(1, int(len(array) / factor))
+            factor = max(factor, len(wave) / limit)
+        if factor == 1:
+            return wave
+        count = max(1, int(len(wave) / factor))
         at = np.arange(count) * factor
-        return np.interp(at, np.arange(len(array)), array).astype(np.float32)
+        return np.interp(at, np.arange(len(wave)), wave).astype(np.float32)

@@ -38,7 +38,11 @@ class Whisper:
 
     @staticmethod
     def encode(
-        tower: PreTrainedModel, inputs: Tensor, options: Options, spans: Tensor | None
+        tower: PreTrainedModel,
+        inputs: Tensor,
+        options: Options,
+        spans: Tensor | None,
+        lengths: Tensor | None = None,
     ) -> Tensor:
         """Return (U, F / 2, C); layer -1 is the encoder's normalised output."""
         layer = options["layer"]

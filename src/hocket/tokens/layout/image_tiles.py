@@ -48,6 +48,8 @@ class ImageTiles:
         extra_rows: learned rows beside them for each medium, filled in from the connector.
         frame_pool: video frames that share their rows, filled in from the connector.
         after: texts behind the rows of each tile or frame, tokenised one by one.
+        tile_after: further texts behind each tile of a picture that may be tiled, be it one tile:
+            VILA 2 writes its placeholder and a line end for each.
         min_tiles: fewest tiles of a picture, the overview not counted.
         max_tiles: most tiles of a picture, the overview not counted.
         overview: where the whole picture stands among its tiles.
@@ -64,6 +66,7 @@ class ImageTiles:
     extra_rows: int = 0
     frame_pool: int = 1
     after: tuple[str, ...] = ()
+    tile_after: tuple[str, ...] = ()
     min_tiles: int = 1
     max_tiles: int = 12
     overview: Overview = Overview.LAST
@@ -107,6 +110,7 @@ class ImageTiles:
             grid=rows_grid(rows, (down, across)),
             tiles=(down, across),
             pieces=(rows,) * units,
+            behind=self.tile_after,
         )
         return plan.with_learned(self.extra_rows)
 

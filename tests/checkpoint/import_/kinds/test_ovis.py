@@ -132,7 +132,7 @@ def test_answers_are_the_recorded_ones(
     batch.pop("labels")
     assert torch.equal(batch["input_ids"], _expanded(processor, OUT[f"{name}.input_ids"], case))
     ours = logits_of(loaded, batch)
-    assert difference(ours[:, -12:], OUT[f"{name}.logits_tail"]) <= 1e-4
+    assert difference(ours[:, -12:], OUT[f"{name}.logits_tail"], "logits") <= 1e-4
     margins = [step[0] for step in case["margins"]]
     check_greedy(loaded, batch, OUT[f"{name}.generated_ids"][0].tolist(), margins)
 
@@ -153,7 +153,7 @@ def test_training_sees_the_recorded_labels_and_loss(
     loss = functional.cross_entropy(known, labels[0, 1:])
     assert float(loss) == pytest.approx(float(OUT[f"{name}.loss"]), rel=1e-5)
     if name == "single":
-        assert difference(ours[0, OUT["single.supervised_index"]], wanted) <= 1e-4
+        assert difference(ours[0, OUT["single.supervised_index"]], wanted, "logits") <= 1e-4
 
 
 @pytest.mark.parametrize("name", ["single", "video"])
@@ -167,7 +167,7 @@ def test_rows_of_a_medium_are_the_recorded_ones(
         else:
             rows = model.video_rows(batch["pixel_values_videos"], batch["video_spans"])
     places = OUT[f"{name}.input_ids"][0] < 0
-    assert difference(rows, OUT[f"{name}.inputs_embeds"][0, places]) <= 1e-5
+    assert difference(rows, OUT[f"{name}.inputs_embeds"][0, places], "features") <= 1e-5
 
 
 def test_tower_gives_the_recorded_features(loaded: Loaded) -> None:
@@ -179,7 +179,7 @@ def test_tower_gives_the_recorded_features(loaded: Loaded) -> None:
         x = loaded.model.model.vision_tower(
             pixel_values=cells.flatten(0, 1), grids=[tuple(one) for one in merged]
         ).last_hidden_state
-    assert difference(x.reshape(len(cells), -1), found["vit.features"]) <= 1e-5
+    assert difference(x.reshape(len(cells), -1), found["vit.features"], "features") <= 1e-5
 
 
 def test_budgets_and_frames_are_those_of_the_original(loaded: Loaded) -> None:
