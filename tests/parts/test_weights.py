@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from hocket._errors import CheckpointError
-from hocket.parts.weights import load_connector
 from hocket.parts.connector.mlp import Mlp
+from hocket.parts.weights import load_connector
 
 
 def mlp(seed: int = 0, *, width: int = 3) -> Mlp:

@@ -45,7 +45,24 @@ def vita(room: Path) -> Path:
     return lay_out(room) / "vita-1.5-tiny"
 
 
-ORIGINALS = {"navila": navila, "ovis25": ovis, "vita15": vita}
+def vila2(room: Path) -> Path:
+    return Path(shutil.copytree(GOLDEN / "vila2" / "vila-tiny", room / "vila2"))
+
+
+def llava(room: Path) -> Path:
+    home = Path(shutil.copytree(GOLDEN / "llava15", room / "llava15"))
+    whole, base = home / "llava-v1.5-tiny", home / "base-llm"
+    for file in ("tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copyfile(base / file, whole / file)
+    tensors = {
+        name: one for file in base.glob("*.safetensors") for name, one in load_file(file).items()
+    }
+    bridge = torch.load(home / "llava-tiny-pretrain" / "mm_projector.bin", weights_only=True)
+    save_file(tensors | bridge, whole / "model.safetensors", metadata={"format": "pt"})
+    return whole
+
+
+ORIGINALS = {"llava15": llava, "navila": navila, "ovis25": ovis, "vila2": vila2, "vita15": vita}
 
 
 @pytest.mark.parametrize("system", ORIGINALS)

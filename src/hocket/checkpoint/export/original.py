@@ -22,7 +22,7 @@ from hocket.checkpoint.import_.engine import shapes_of
 from hocket.checkpoint.import_.kinds import importers
 from hocket.checkpoint.import_.origin import Origin
 from hocket.checkpoint.import_.report import NAME
-from hocket.checkpoint.import_.table import Piece, plan_tensors
+from hocket.checkpoint.import_.table import Piece, Shape, plan_tensors
 from hocket.checkpoint.import_.weights import Item, open_file
 from hocket.checkpoint.tools.tensors import read_json
 
@@ -116,12 +116,21 @@ def _tensors(
         if made is None:
             yield name, item.read().contiguous()
         else:
-            yield name, _restored(item, [source.tensors.read(target) for target, _ in made])
+            parts = [source.tensors.read(target) for target, _ in made]
+            yield name, _restored(item, parts, taken=made[0][1].item.shape)
 
 
-def _restored(item: Item, parts: list[Tensor]) -> Tensor:
-    """Return a tensor of the original's shape and type."""
+def _restored(item: Item, parts: list[Tensor], *, taken: Shape) -> Tensor:
+    """Return a tensor of the original's shape and type.
+
+    Args:
+        item: the original.
+        parts: what the import made of it.
+        taken: shape of what the import took of it.
+    """
     whole = parts[0] if len(parts) == 1 else torch.cat(parts)
     if whole.shape[1:] == torch.Size(item.shape[1:]):
-        whole = whole[: item.shape[0]]  # rows of tokens that were added are left behind
+        whole = whole[: taken[0]]  # rows of tokens that were added are left behind
+        if taken[0] < item.shape[0]:
+            whole = torch.cat([whole, item.read()[taken[0] :].to(whole.dtype)])
     return whole.reshape(item.shape).to(item.dtype).contiguous()

@@ -1,74 +1,58 @@
-"""A JSON array of rows, or one object that holds such an array under ``conversations``."""
+"""A JSON array of rows, or one object that holds such an array under ``conversations``.
+
+The file is never in memory: where its rows are is found once and kept in the cache folder, and a
+row is read and decoded when somebody asks for it. What the first opening costs is about what
+``json.load`` costs; later ones take milliseconds.
+"""
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
+from typing import cast
 
-from hocket._errors import DataError, did_you_mean
-from hocket.chat.conversation import Conversation, Json
-from hocket.chat.readers import Reader
-from hocket.data.sources import sources
+from hocket.data.sources import Row, sources
+from hocket.data.sources._files import DataFile
+from hocket.data.sources._index import row_index
+from hocket.data.sources._rows import FileRows
+from hocket.data.sources._scan import array_rows
+from hocket.data.sources._text import json_row, row_bytes
+
+_ROOT_KEY = "conversations"
 
 
 @sources.register
-class JsonArray:
-    """All rows of one JSON file, read once.
+class JsonArray(FileRows):
+    """The rows of JSON files; the object root is what the Ovis guide writes.
 
     Args:
-        path: the data file.
+        path: the data file, a glob, or several of them separated by commas.
         reader: turns one of its rows into a conversation.
-        root: folder that relative media paths start from.
+        root: folder that relative media paths start from; None means the folder of each file.
 
     Raises:
-        DataError: the file is missing, empty, not JSON or not an array.
+        DataError: a file is missing, empty, not JSON or not an array.
     """
 
-    def __init__(self, path: Path, *, reader: Reader, root: Path) -> None:
-        self.path = path
-        self._reader = reader
-        self._root = root
-        self._rows = _rows(path)
+    def open(self, file: Path, name: str) -> _Rows:
+        """Return the rows of one file, finding them first if it is new."""
+        return _Rows(file, name)
+
+
+class _Rows:
+    def __init__(self, path: Path, name: str) -> None:
+        self._file = DataFile.of(path)
+        self._name = name
+        find = partial(array_rows, self._file, key=_ROOT_KEY)
+        self._index = row_index(self._file, "json", 2, find)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._index)
 
-    def __getitem__(self, index: int) -> Conversation:
-        """Return row `index`.
+    def row(self, index: int) -> Row:
+        start, end = map(int, self._index[index])
+        where = f"{self._name} {self.place(index)}"
+        return cast(Row, json_row(row_bytes(self._file, start, end, where), where))
 
-        Raises:
-            DataError: the row cannot be understood.
-        """
-        where = f"{self.path.name} row {index}"
-        return self._reader(self._rows[index], root=self._root, where=where)
-
-
-def _rows(path: Path) -> list[dict[str, Json]]:
-    if not path.exists():
-        hint = did_you_mean(path.name, (file.name for file in path.parent.glob("*.json")))
-        raise DataError(f"no data file {path}.{hint} Check the path.")
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; expected a JSON file. Name the file itself.")
-    if not path.stat().st_size:
-        raise DataError(f"{path} is empty (0 bytes); expected an array of rows. Write it again.")
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not text (byte {error.start}). Give a JSON file in UTF-8."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}. "
-            "Correct the file."
-        ) from error
-    except RecursionError as error:
-        raise DataError(f"{path} is nested too deeply to be a data set.") from error
-    if isinstance(document, dict) and isinstance(document.get("conversations"), list):
-        document = document["conversations"]
-    if not isinstance(document, list):
-        found = "an object" if isinstance(document, dict) else "a single value"
-        raise DataError(f"{path} holds {found}; expected an array of rows. Put them in [ ].")
-    if not document:
-        raise DataError(f"{path} holds no rows. Add rows or leave the data set out.")
-    return document
+    def place(self, index: int) -> str:
+        return f"row {index}"
