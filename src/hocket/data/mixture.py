@@ -43,7 +43,7 @@ def open_source(name: str, spec: DatasetSpec) -> Source | ChosenRows:
     if not spec.path:
         raise ConfigError(f"data.datasets.{name}.path is empty. Give the data file.")
     path = Path(spec.path)
-    root = Path(spec.media_root) if spec.media_root else path.parent
+    root = Path(spec.media_root) if spec.media_root else None
     whole = sources.get(spec.source)(path, reader=_reader(name, spec), root=root)
     return choose_rows(whole, without=spec.without_rows, most=spec.max_rows)
 
