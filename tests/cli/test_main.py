@@ -33,8 +33,8 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception | type[BaseExce
         def command() -> None:
             raise error
 
-        def add(app: typer.Typer, verb: str) -> None:
-            app.command(verb)(command)
+        def add(app: typer.Typer, words: list[str]) -> None:
+            app.command(words[0])(command)
 
         monkeypatch.setattr(shell, "add_verb", add)
 
@@ -70,6 +70,16 @@ def test_verbs_are_the_files_of_the_folder_newcomers_first() -> None:
     assert "main" not in verbs
     known = [name for name in ORDER if name in verbs]
     assert verbs[: len(known)] == known
+
+
+def test_a_noun_lists_its_verbs_and_knows_a_misspelt_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("data", "--help") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in list_verbs(FOLDER / "data"))
+    assert run("data", "shwo") == USAGE
+    assert "Did you mean 'data show'?" in capsys.readouterr().err
 
 
 def test_no_words_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:

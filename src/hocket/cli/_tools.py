@@ -16,7 +16,7 @@ from hocket.checkpoint.tools.diff import compare
 from hocket.checkpoint.tools.inspection import inspect_folder
 from hocket.checkpoint.tools.verify import certify, verify_checkpoint
 from hocket.cli._session import start_session
-from hocket.cli.show.sizes import count_rows
+from hocket.cli._show.sizes import count_rows
 from hocket.model.config import HocketConfig
 from hocket.tokens.processor import HocketProcessor
 

@@ -104,11 +104,13 @@ def _run(words: list[str]) -> int:
     verb = next((word for word in words if not word.startswith("-")), None)
     if verb is not None and verb not in verbs:
         raise UnknownNameError("command", verb, verbs)
-    result = _build(verbs, verb)(args=words, prog_name="hocket", standalone_mode=False)
+    given = words[words.index(verb) :] if verb else []
+    result = _build(verbs, given)(args=words, prog_name="hocket", standalone_mode=False)
     return result if isinstance(result, int) else 0
 
 
-def _build(verbs: dict[str, str], chosen: str | None) -> typer.Typer:
+def _build(verbs: dict[str, str], given: list[str]) -> typer.Typer:
+    """Return the command line, with the verb that `given` starts with imported."""
     app = typer.Typer(
         name="hocket",
         add_completion=False,
@@ -118,8 +120,8 @@ def _build(verbs: dict[str, str], chosen: str | None) -> typer.Typer:
     )
     app.callback()(_hocket)
     for verb, line in verbs.items():
-        if verb == chosen:
-            add_verb(app, verb)
+        if given and verb == given[0]:
+            add_verb(app, given)
         else:
             add_listing(app, verb, line)
     return app

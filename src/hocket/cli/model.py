@@ -22,7 +22,7 @@ from hocket.checkpoint.loading import Placement
 from hocket.cli import _export, _import, _tools
 from hocket.cli._compose import RunConfig, compose_run
 from hocket.cli._session import start_session
-from hocket.cli.show.sizes import describe_composition
+from hocket.cli._show.sizes import describe_composition
 from hocket.data.augment import augmentations
 from hocket.data.mixture import Mixture, open_source
 from hocket.data.sources import sources

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from hocket.cli.show.composition import Stage, draw_composition
+from hocket.cli._show.composition import Stage, draw_composition
 from hocket.model.build import Built
 from hocket.model.config import HocketConfig
 from hocket.tokens.processor import HocketProcessor

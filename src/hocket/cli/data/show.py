@@ -1,4 +1,4 @@
-"""Look at the data a model learns from."""
+"""Show samples as the model gets them: tokens, what is learned, where the media stand."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from hocket._log import console, warn
 from hocket.chat.template import read_template
 from hocket.checkpoint.directory import find_checkpoint
 from hocket.cli._session import start_session
-from hocket.cli.show.html import write_page
-from hocket.cli.show.sheet import Sheet, find_row, lay_out
-from hocket.cli.show.terminal import print_legend, print_sheet
+from hocket.cli._show.html import write_page
+from hocket.cli._show.sheet import Sheet, find_row, lay_out
+from hocket.cli._show.terminal import print_legend, print_sheet
 from hocket.data.mixture import open_source
 from hocket.data.sources import Source
 from hocket.data.spec import DatasetSpec
@@ -35,16 +35,8 @@ _TOKENIZER_ROWS = 2000
 _VOCAB_SIZE = 4096
 _FRAMES = 8
 
-app = typer.Typer(help=__doc__, no_args_is_help=True)
 
-
-@app.callback()
-def _data() -> None:
-    """Look at the data a model learns from."""
-
-
-@app.command()
-def show(
+def command(
     file: Annotated[Path, typer.Argument(help="Data file.")],
     model: Annotated[
         Path | None,

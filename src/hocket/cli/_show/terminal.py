@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hocket.cli._legible import legible
-from hocket.cli.show.sheet import Box, Piece, Sheet
+from hocket.cli._show.sheet import Box, Piece, Sheet
 from hocket.tokens.span import Modality
 
 OPEN, CLOSE = ">>", "<<"

@@ -21,8 +21,8 @@ import soundfile
 from hocket._errors import ConfigError, MachineError, MediaError
 from hocket.chat.conversation import Medium
 from hocket.cli._legible import legible
-from hocket.cli.show.sheet import Box, Piece, Sheet
-from hocket.cli.show.terminal import cost_rows
+from hocket.cli._show.sheet import Box, Piece, Sheet
+from hocket.cli._show.terminal import cost_rows
 from hocket.media.audio import Audio
 from hocket.media.image import Image
 from hocket.tokens.processor import HocketProcessor
@@ -68,7 +68,7 @@ def render(sheets: Sequence[Sheet], processor: HocketProcessor, *, title: str, n
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    source = (files("hocket.cli.show") / "tokens.html.jinja").read_text(encoding="utf-8")
+    source = (files("hocket.cli._show") / "tokens.html.jinja").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         title=title, note=note, samples=[_sample(sheet, processor) for sheet in sheets]
     )

@@ -1,0 +1,1 @@
+"""Look at, check, change and move the data a model learns from."""
