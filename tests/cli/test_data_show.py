@@ -21,11 +21,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from hocket.checkpoint.directory import write_checkpoint
-from hocket.cli.data.show import processor_from
-from hocket.cli.main import main
 from hocket.cli._show.html import render
 from hocket.cli._show.sheet import Sheet, cut, lay_out
 from hocket.cli._show.terminal import print_sheet
+from hocket.cli.data.show import processor_from
+from hocket.cli.main import main
 from hocket.data.mixture import open_source
 from hocket.data.spec import DatasetSpec
 from hocket.model.build import build
