@@ -17,8 +17,10 @@ from transformers import PreTrainedTokenizerFast
 
 from hocket._env import model_folders
 from hocket._errors import CheckpointError, HocketError
+from hocket.checkpoint.adapters import read_adapters, write_adapters
 from hocket.checkpoint.loading import Placement
 from hocket.checkpoint.manifest import MANIFEST, verify_directory
+from hocket.model.adapters.attach import base_state
 from hocket.model.config import HocketConfig
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.processor import HocketProcessor
@@ -70,7 +72,8 @@ def write_checkpoint(
         recipe: the resolved configuration of the run, as YAML.
         provenance: where weights and data came from.
     """
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, state_dict=base_state(model, model.adapters))
+    write_adapters(folder, model)
     write_sides(folder, processor, recipe=recipe, provenance=provenance)
 
 
@@ -118,13 +121,16 @@ def find_checkpoint(path: str | Path) -> Path:
     )
 
 
-def load_checkpoint(path: str | Path, placement: Placement | None = None) -> Loaded:
+def load_checkpoint(
+    path: str | Path, placement: Placement | None = None, *, adapters: bool = True
+) -> Loaded:
     """Open a checkpoint strictly: every tensor of the model in the file, and no other.
 
     Args:
         path: a checkpoint directory or a run's folder.
         placement: devices, number format, attention; float32 on the CPU by default. On the device
             ``meta`` no weight is read: shapes, sizes and the processor are all there is.
+        adapters: attach those that the checkpoint holds.
 
     Raises:
         CheckpointError: it is missing, damaged, of another kind, or a tensor does not fit.
@@ -166,6 +172,8 @@ def load_checkpoint(path: str | Path, placement: Placement | None = None) -> Loa
                 f"({len(names)} in all). The weights are not those of config.json."
             )
     assert isinstance(processor.tokenizer, PreTrainedTokenizerFast)
+    if adapters and where.device != "meta":
+        read_adapters(folder, model)
     if not where.spread:
         model = model.to(where.target())
     return Loaded(model.eval(), processor)

@@ -1,4 +1,4 @@
-"""``hocket model inspect, diff, average, consolidate, delta, verify, certify``: weight files."""
+"""``hocket model inspect, diff, average, consolidate, merge, delta, verify ...``: weight files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hocket.checkpoint.tools.consolidate import consolidate
 from hocket.checkpoint.tools.delta import apply_delta, make_delta
 from hocket.checkpoint.tools.diff import compare
 from hocket.checkpoint.tools.inspection import inspect_folder
+from hocket.checkpoint.tools.merging import merge_checkpoint, unmerge_checkpoint
 from hocket.checkpoint.tools.verify import certify, verify_checkpoint
 from hocket.cli._session import start_session
 from hocket.cli._show.sizes import count_rows
@@ -36,6 +37,8 @@ def add(app: typer.Typer) -> None:
         ("diff", _diff),
         ("average", _average),
         ("consolidate", _consolidate),
+        ("merge", _merge),
+        ("unmerge", _unmerge),
         ("verify", _verify),
         ("certify", _certify),
     ):
@@ -132,6 +135,30 @@ def _consolidate(
     limit = max(1, round(shard_gb * _GIGABYTE)) if shard_gb else None
     names = consolidate(_weights(folder), out, shard_bytes=limit)
     typer.echo(f"{out}: {len(names)} files of weights")
+
+
+def _merge(
+    folder: Annotated[Path, typer.Argument(help="a checkpoint, or a run's folder", metavar="DIR")],
+    out: Out,
+    adapter: Annotated[
+        list[Path] | None, typer.Option(help="folder of an adapter; may be given again")
+    ] = None,
+) -> None:
+    """Write a checkpoint with its adapters, and others, merged into the weights."""
+    start_session()
+    names = merge_checkpoint(folder, out, adapter or [])
+    typer.echo(f"{out}: merged {', '.join(names)}")
+
+
+def _unmerge(
+    folder: Annotated[Path, typer.Argument(help="a checkpoint with merged weights", metavar="DIR")],
+    adapter: Annotated[Path, typer.Argument(help="the adapter's folder", metavar="ADAPTER")],
+    out: Out,
+) -> None:
+    """Write a checkpoint with a merged adapter taken out of the weights again."""
+    start_session()
+    unmerge_checkpoint(folder, adapter, out)
+    typer.echo(f"{out}: {adapter} taken out, up to rounding")
 
 
 @delta.command("make")

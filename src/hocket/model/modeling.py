@@ -23,6 +23,7 @@ from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
 from hocket._errors import AlignmentError
+from hocket.model.adapters import Attached
 from hocket.model.config import HocketConfig
 from hocket.model.expand import expand_media
 from hocket.model.loss import supervised_loss
@@ -136,6 +137,8 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
     * ``num_items_in_batch``: supervised tokens of the global step, which the loss is divided by;
     * ``loss_only``: with labels, run the head at supervised positions only and return no logits;
     * options of the language model.
+
+    ``adapters`` says by name what has been attached to the layers.
     """
 
     accepts_loss_kwargs = True
@@ -149,6 +152,7 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         table = self.model.get_input_embeddings()
         name = next(name for name, part in self.model.named_modules() if part is table)
         self._tied_weights_keys = {"lm_head.weight": f"model.{name}.weight"}
+        self.adapters: dict[str, Attached] = {}
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:

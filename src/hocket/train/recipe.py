@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hocket.model.adapters import AdapterSpec
+
 
 class Schedule(StrEnum):
     """Shape of the learning rate after the warm-up.
@@ -34,6 +36,19 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter(AdapterSpec):
+    """An adapter that trains.
+
+    Attributes:
+        lr: peak learning rate.
+        weight_decay: decoupled weight decay.
+    """
+
+    lr: float = 2e-4
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One stage of a recipe.
 
@@ -41,6 +56,8 @@ class Stage:
         data: data set names -> weight of each in an epoch.
         mixture: the same as an expression or the name of one in ``data.mixtures``, in its place.
         trainable: group name -> parameters that train; everything else is frozen.
+        adapters: name -> adapter that is added to a part and trains; one that the next stage does
+            not name again is merged into the weights.
         steps: optimizer steps.
         rows: packed rows in the global batch of one optimizer step.
         tokens_per_row: length of a packed row in tokens.
@@ -53,7 +70,8 @@ class Stage:
 
     data: dict[str, float] = field(default_factory=dict)
     mixture: str = ""
-    trainable: dict[str, Group]
+    trainable: dict[str, Group] = field(default_factory=dict)
+    adapters: dict[str, Adapter] = field(default_factory=dict)
     steps: int
     rows: int = 8
     tokens_per_row: int = 512

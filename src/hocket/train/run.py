@@ -24,12 +24,16 @@ from hocket.checkpoint.directory import Loaded, load_checkpoint, write_checkpoin
 from hocket.checkpoint.manifest import verify_directory, write_directory
 from hocket.checkpoint.tools.certificate import write_certificate
 from hocket.data.augment import USUAL_RATE, Augmenter
+from hocket.data.faults import FaultPolicy
 from hocket.data.loader import Loader, SampleMemory, StepShape
 from hocket.data.mixture import Mixture, open_source
 from hocket.data.spec import DataSpec
+from hocket.media.guard import Guard
+from hocket.model.adapters.attach import merge
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.packing import packed_matches_unpacked
 from hocket.tokens.processor import HocketProcessor
+from hocket.train.adapt import adapt, finish_adapters
 from hocket.train.log import RunLog
 from hocket.train.loop import Hook, Report, fit
 from hocket.train.optim import build_optimizer
@@ -114,6 +118,7 @@ def train(
             session = _Session(run, name, model, processor, runtime, stop, memory, at)
             state = session.fit(state, [log, *hooks])
     if runtime.is_main:
+        finish_adapters(model, run.out)
         _write_final(run, model, processor, state)
     runtime.wait()
     return finished
@@ -136,7 +141,8 @@ class _Session:
         self._run, self._name, self._model, self._processor = run, name, model, processor
         self._runtime, self._stop, self._memory = runtime, stop, memory
         self._stage = run.recipe.stages[name]
-        chosen = select_trainable(model, self._stage.trainable)
+        adapters = adapt(model, name, self._stage, seed=run.recipe.seed, at=at)
+        chosen = select_trainable(model, self._stage.trainable, adapters)
         set_modes(model)
         # Before the optimizer is filled: its tensors must lie where the parameters are.
         model.to(runtime.device)
@@ -169,7 +175,7 @@ class _Session:
             workers=recipe.workers,
             memory=self._memory,
             state=state.packer,
-            max_bad_share=self._run.data.max_bad_share,
+            faults=_faults(self._run, self._name, rank=runtime.rank),
         )
         return fit(
             runtime.prepare(self._model),
@@ -213,13 +219,28 @@ class _Session:
             self._run.on_checkpoint(target)
 
 
+def _faults(run: Run, stage: str, *, rank: int) -> FaultPolicy:
+    """Return what happens to bad samples; each rank has a list of its own."""
+    rules = {name: spec.on_bad for name, spec in run.data.datasets.items()}
+    return FaultPolicy(
+        max_bad_share=run.data.max_bad_share,
+        on_bad=run.data.on_bad,
+        by_dataset={name: rule for name, rule in rules.items() if rule is not None},
+        file=run.out / (f"bad_samples.{rank}.jsonl" if rank else "bad_samples.jsonl"),
+        stage=stage,
+    )
+
+
 def _mixture(data: DataSpec, stage: Stage, *, seed: int) -> Mixture:
     parts = {}
+    deadline = data.decode_deadline_seconds
+    guard = Guard(deadline_seconds=deadline) if deadline else None
     for name, weight in stage.data.items():
         if name not in data.datasets:
             raise UnknownNameError("data set", name, data.datasets)
         spec = data.datasets[name]
-        parts[name] = (open_source(name, spec), weight * spec.weight)
+        rows = open_source(name, spec, quarantine=data.quarantine, guard=guard)
+        parts[name] = (rows, weight * spec.weight)
     return Mixture(parts, seed=seed, temperature=data.temperature)
 
 
@@ -234,7 +255,7 @@ def _resume(
         try:
             verify_directory(folder)
             state = read_state(folder)
-            loaded = load_checkpoint(folder)
+            loaded = load_checkpoint(folder, adapters=False)
         except CheckpointError as error:
             warn(f"checkpoint skipped: {error}")
             continue
@@ -243,6 +264,9 @@ def _resume(
                 f"{folder} belongs to stage {state.stage!r}, but the recipe has "
                 f"{', '.join(names)}. Start into another folder with out=FOLDER."
             )
+        if model.adapters:
+            # Those of the starting point: the checkpoint says which there are by now.
+            merge(model, model.adapters, list(model.adapters))
         _check_same(folder, loaded, model, processor)
         model.load_state_dict(loaded.model.state_dict(), strict=True)
         return state, folder

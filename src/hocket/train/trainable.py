@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -33,19 +33,33 @@ class Trainable:
     plain: tuple[str, ...]
 
 
-def select_trainable(model: nn.Module, groups: Mapping[str, Group]) -> list[Trainable]:
+def select_trainable(
+    model: nn.Module,
+    groups: Mapping[str, Group],
+    adapters: Mapping[str, tuple[Group, Sequence[str]]] | None = None,
+) -> list[Trainable]:
     """Freeze the model, then free what the groups match; the first match counts.
 
+    Args:
+        model: the composite.
+        groups: group name -> what its pattern matches trains.
+        adapters: adapter -> its learning rate and its parameters, which no pattern reaches.
+
     Raises:
-        ConfigError: a pattern matches no parameter.
+        ConfigError: a pattern matches no parameter, or nothing trains.
     """
+    adapted = {key for _, keys in (adapters or {}).values() for key in keys}
     tables = {
         f"{name}.weight"
         for name, module in model.named_modules()
         if isinstance(module, nn.Embedding)
     }
     fixed = _fixed_tables(model)
-    left = {name: value for name, value in model.named_parameters() if name not in fixed}
+    left = {
+        name: value
+        for name, value in model.named_parameters()
+        if name not in fixed and name not in adapted
+    }
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     chosen = []
@@ -65,6 +79,15 @@ def select_trainable(model: nn.Module, groups: Mapping[str, Group]) -> list[Trai
             is_table = key in tables or _TABLE.search(key.rpartition(".")[2]) is not None
             (plain if is_table or parameter.ndim < 2 else decayed).append(key)
         chosen.append(Trainable(name, group, tuple(decayed), tuple(plain)))
+    parameters = dict(model.named_parameters())
+    for name, (group, keys) in (adapters or {}).items():
+        for key in keys:
+            parameters[key].requires_grad_(True)
+        matrices = tuple(key for key in keys if parameters[key].ndim >= 2)
+        rest = tuple(key for key in keys if parameters[key].ndim < 2)
+        chosen.append(Trainable(name, group, matrices, rest))
+    if not chosen:
+        raise ConfigError("train: nothing trains. Give the stage a trainable group or an adapter.")
     return chosen
 
 

@@ -14,6 +14,7 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from hocket._errors import CheckpointError
 from hocket._registry import Registry
+from hocket.checkpoint.adapters import FOLDER as ADAPTERS
 from hocket.checkpoint.directory import find_checkpoint
 from hocket.checkpoint.manifest import write_directory
 from hocket.checkpoint.tools.tensors import SHARD_BYTES, TensorFolder, read_json
@@ -140,6 +141,11 @@ def export(
     """
     exporter = exporters.get(to)
     source = open_source(path)
+    if to != "merged" and (source.folder / ADAPTERS).is_dir():
+        raise CheckpointError(
+            f"{source.folder} has adapters beside its weights, which {to} has no place for. "
+            f"First: hocket model export {source.folder} OUT --to merged"
+        )
     notes: list[str] = []
     chosen = options or ExportOptions()
     write_directory(

@@ -1,0 +1,76 @@
+"""The adapters of a stage: added when it begins, merged when a stage begins that lacks them."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from hocket._errors import ConfigError
+from hocket._log import warn
+from hocket.checkpoint.adapters import FOLDER, read_adapters, write_adapter
+from hocket.checkpoint.manifest import write_directory
+from hocket.data.seed import generator
+from hocket.model.adapters import AdapterSpec
+from hocket.model.adapters.attach import attach, merge
+from hocket.model.adapters.kinds import RESIDUAL
+from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.train.recipe import Group, Stage
+
+
+def adapt(
+    model: HocketForConditionalGeneration, name: str, stage: Stage, *, seed: int, at: Path | None
+) -> dict[str, tuple[Group, tuple[str, ...]]]:
+    """Give the model the adapters that a stage trains, and no other.
+
+    Args:
+        model: changed in place.
+        name: the stage's name.
+        stage: its settings.
+        seed: seed of the run.
+        at: checkpoint of this stage whose adapters are read; None starts the stage.
+
+    Returns:
+        adapter -> its learning rate and the names of its parameters.
+
+    Raises:
+        CheckpointError: the checkpoint's adapters are damaged.
+        ConfigError: an adapter does not fit the model, or one cannot be merged.
+    """
+    if at is not None:
+        read_adapters(at, model)
+    finished = [one for one in model.adapters if one not in stage.adapters]
+    if finished:
+        merge(model, model.adapters, finished)
+    for adapter, spec in stage.adapters.items():
+        if adapter not in model.adapters:
+            draw = generator(seed, "adapter", name, adapter)
+            torch.manual_seed(int(draw.integers(2**63)))
+            plain = AdapterSpec(
+                part=spec.part, kind=spec.kind, targets=spec.targets, options=spec.options
+            )
+            attach(model, model.adapters, adapter, plain, fresh=True)
+    return {
+        adapter: (
+            Group(match=f"adapter {adapter}", lr=spec.lr, weight_decay=spec.weight_decay),
+            model.adapters[adapter].trainable,
+        )
+        for adapter, spec in stage.adapters.items()
+    }
+
+
+def finish_adapters(model: HocketForConditionalGeneration, out: Path) -> None:
+    """Write each adapter into ``adapters/`` of the run, then merge them all into the weights.
+
+    One whose method took something from the weights is no use without them, and is not written;
+    one whose method cannot be merged stays beside the weights.
+    """
+    for name, one in model.adapters.items():
+        if one.spec.kind not in RESIDUAL:
+            write_directory(out / FOLDER / name, partial(write_adapter, model=model, one=one))
+    for name in list(model.adapters):
+        try:
+            merge(model, model.adapters, [name])
+        except ConfigError as error:
+            warn(f"{error} It is kept beside the weights.")
