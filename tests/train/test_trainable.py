@@ -12,7 +12,9 @@ from tests.train.toy_run import build_model, recipe, train_toy, write_rows
 
 from hocket._errors import ConfigError
 from hocket.model.build import Built
-from hocket.train.recipe import Group
+from hocket.train.grammar import groups_of
+from hocket.train.optim import build_optimizer, set_learning_rate
+from hocket.train.recipe import Group, Schedule, Stage
 from hocket.train.trainable import describe_trainable, select_trainable, set_modes
 
 ALL = Group(match="*", lr=1e-3, weight_decay=0.1)
@@ -133,3 +135,77 @@ def test_frozen_parts_keep_every_bit(folder: Path, tmp_path: Path) -> None:
     for name in after:
         frozen = "language_model" in name or "embed_positions" in name
         assert (name in changed) is not frozen, name
+
+
+@pytest.mark.parametrize(
+    ("name", "prefixes"),
+    [
+        ("llm", ("model.language_model.", "lm_head.")),
+        ("vision", ("model.vision_tower.",)),
+        ("vision.last_block", ("model.vision_tower.encoder.layers.1.",)),
+        ("language.last_block", ("model.language_model.layers.1.",)),
+        ("mm_projector", ("model.multi_modal_projector.",)),
+        ("visual_tokenizer", ("model.vision_tower.", "model.multi_modal_projector.")),
+        ("audio_adapter", ("model.audio_projector.",)),
+    ],
+)
+def test_a_part_has_a_name(name: str, prefixes: tuple[str, ...], built: Built) -> None:
+    select_trainable(built.model, {"one": Group(match=name, lr=1e-3)})
+    found = {key for key, value in built.model.named_parameters() if value.requires_grad}
+    assert found == {key for key, _ in built.model.named_parameters() if key.startswith(prefixes)}
+
+
+def test_ovis_line_gives_the_narrower_item_its_own_rate(built: Built) -> None:
+    stage = Stage(train_modules="all|llm:2e-5 | visual_tokenizer.head:1e-4", lr=3e-5, steps=1)
+    chosen = select_trainable(built.model, groups_of(stage, built.model))
+    rates = {key: one.group.lr for one in chosen for key in (*one.decayed, *one.plain)}
+    bridge = {rate for key, rate in rates.items() if key.startswith("model.multi_modal_projector.")}
+    assert bridge == {1e-4}
+    assert rates["model.language_model.norm.weight"] == 2e-5
+    assert rates["model.vision_tower.post_layernorm.weight"] == 3e-5
+    trained = [key for key, value in built.model.named_parameters() if value.requires_grad]
+    assert sorted(rates) == sorted(trained)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("lm", "'lm' matches no parameter of the model. Did you mean 'llm'"),
+        ("llm|llm:1e-5", "'llm' stands twice"),
+        ("llm|", "an item is empty"),
+        ("llm:fast", "the learning rate of 'llm' is 'fast', expected a number"),
+        ("vte", "'vte' matches no parameter"),
+    ],
+)
+def test_a_wrong_line_says_what_is_wrong(line: str, message: str, built: Built) -> None:
+    with pytest.raises(ConfigError, match=message):
+        groups_of(Stage(train_modules=line, steps=1), built.model)
+
+
+def test_a_group_has_its_own_schedule(built: Built) -> None:
+    groups = {
+        "eyes": Group(match="vision", lr=1e-3, schedule=Schedule.CONSTANT, warmup_steps=0),
+        "words": Group(match="language", lr=2e-3),
+    }
+    stage = Stage(trainable=groups, steps=10, warmup_steps=5, schedule=Schedule.LINEAR)
+    optimizer = build_optimizer(
+        built.model, select_trainable(built.model, groups), betas=(0.9, 0.98)
+    )
+    assert set_learning_rate(optimizer, stage, 0) == 0.2
+    rates = {group["peak"]: group["lr"] for group in optimizer.param_groups}
+    assert rates == {1e-3: 1e-3, 2e-3: pytest.approx(4e-4)}
+
+
+def test_what_does_not_move_is_reported(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = recipe(steps=(2, 2))
+    stages = {
+        name: replace(stage, data={"text": 1.0}, trainable={"ears": Group(match="audio", lr=1e-3)})
+        for name, stage in plain.stages.items()
+    }
+    train_toy(folder, tmp_path, replace(plain, stages=stages, monitor_step=2))
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "of the group 'ears' have not moved by step 2, such as model.audio_tower." in shown
+    train_toy(folder, tmp_path / "moving", replace(recipe(steps=(2, 2)), monitor_step=2))
+    assert "have not moved" not in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -26,6 +27,8 @@ def build_optimizer(
                         "names": list(names),
                         "lr": one.group.lr,
                         "peak": one.group.lr,
+                        "schedule": one.group.schedule,
+                        "warmup_steps": one.group.warmup_steps,
                         "weight_decay": decay,
                     }
                 )
@@ -33,11 +36,17 @@ def build_optimizer(
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, stage: Stage, step: int) -> float:
-    """Set every group's learning rate for `step` (from 0) and return the share of the peak."""
-    share = learning_rate_share(stage, step)
+    """Set every group's learning rate for `step` (from 0); return the stage's share of the peak."""
     for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * share
-    return share
+        own = replace(
+            stage,
+            schedule=group["schedule"] or stage.schedule,
+            warmup_steps=stage.warmup_steps
+            if group["warmup_steps"] is None
+            else group["warmup_steps"],
+        )
+        group["lr"] = group["peak"] * learning_rate_share(own, step)
+    return learning_rate_share(stage, step)
 
 
 def learning_rate_share(stage: Stage, step: int) -> float:

@@ -25,14 +25,19 @@ class Group:
     """Parameters that train together.
 
     Attributes:
-        match: shell-style pattern on parameter names, such as ``model.vision_tower.*``.
+        match: name of a part, such as ``language``, ``vision`` or ``vision.last_block``, or a
+            shell-style pattern on parameter names, such as ``model.vision_tower.*``.
         lr: peak learning rate.
         weight_decay: decoupled weight decay; never applied to biases, norms and embeddings.
+        schedule: shape of this group's learning rate; null takes the stage's.
+        warmup_steps: steps of this group's warm-up; null takes the stage's.
     """
 
     match: str
     lr: float
     weight_decay: float = 0.0
+    schedule: Schedule | None = None
+    warmup_steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,9 @@ class Stage:
         data: data set names -> weight of each in an epoch.
         mixture: the same as an expression or the name of one in ``data.mixtures``, in its place.
         trainable: group name -> parameters that train; everything else is frozen.
+        train_modules: the same in one line, in its place: ``visual_tokenizer.head:1e-4|llm:2e-5``.
+        lr: peak learning rate of items of `train_modules` that name none.
+        weight_decay: weight decay of all items of `train_modules`.
         adapters: name -> adapter that is added to a part and trains; one that the next stage does
             not name again is merged into the weights.
         steps: optimizer steps.
@@ -71,6 +79,9 @@ class Stage:
     data: dict[str, float] = field(default_factory=dict)
     mixture: str = ""
     trainable: dict[str, Group] = field(default_factory=dict)
+    train_modules: str = ""
+    lr: float = 2e-5
+    weight_decay: float = 0.0
     adapters: dict[str, Adapter] = field(default_factory=dict)
     steps: int
     rows: int = 8
@@ -95,6 +106,8 @@ class Recipe:
         workers: processes that decode media; 0 decodes in the training process.
         pool: samples the packer may look ahead to fill a row.
         cache_mb: memory for decoded media, in megabytes; 0 decodes each time.
+        monitor_step: steps after which a parameter that ought to train and has not moved is
+            reported; 0 never looks.
         init_from: checkpoint directory whose weights the first stage starts from.
     """
 
@@ -106,4 +119,5 @@ class Recipe:
     workers: int = 0
     pool: int = 64
     cache_mb: int = 256
+    monitor_step: int = 100
     init_from: str = ""

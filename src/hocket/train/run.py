@@ -34,8 +34,10 @@ from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.packing import packed_matches_unpacked
 from hocket.tokens.processor import HocketProcessor
 from hocket.train.adapt import adapt, finish_adapters
+from hocket.train.grammar import groups_of
 from hocket.train.log import RunLog
 from hocket.train.loop import Hook, Report, fit
+from hocket.train.movement import MovementWatch
 from hocket.train.optim import build_optimizer
 from hocket.train.recipe import Recipe, Stage
 from hocket.train.retention import checkpoint_name, checkpoints_of, delete_old
@@ -142,7 +144,7 @@ class _Session:
         self._runtime, self._stop, self._memory = runtime, stop, memory
         self._stage = run.recipe.stages[name]
         adapters = adapt(model, name, self._stage, seed=run.recipe.seed, at=at)
-        chosen = select_trainable(model, self._stage.trainable, adapters)
+        chosen = select_trainable(model, groups_of(self._stage, model), adapters)
         set_modes(model)
         # Before the optimizer is filled: its tensors must lie where the parameters are.
         model.to(runtime.device)
@@ -151,6 +153,7 @@ class _Session:
             read_optimizer(at, self._optimizer)
         if run.on_stage:
             run.on_stage(name, self._stage, describe_trainable(model, chosen))
+        self._watch = MovementWatch(model, chosen, after_steps=run.recipe.monitor_step)
 
     def fit(self, state: TrainState, hooks: Sequence[Hook]) -> TrainState:
         """Train the stage to its end, saving on the way."""
@@ -185,7 +188,7 @@ class _Session:
             runtime=runtime,
             state=state,
             seed=recipe.seed,
-            hooks=[*hooks, self._save_when_due],
+            hooks=[*hooks, self._watch, self._save_when_due],
         )
 
     def _save_when_due(self, state: TrainState, report: Report) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from hocket._errors import ConfigError
+from hocket.model.names import parameters_of
 from hocket.train.recipe import Group
 
 PARTS = ("vision_tower", "multi_modal_projector", "audio_tower", "audio_projector")
@@ -64,7 +64,7 @@ def select_trainable(
         parameter.requires_grad_(False)
     chosen = []
     for name, group in groups.items():
-        matched = fnmatch.filter(left, group.match)
+        matched = parameters_of(group.match, left)
         if not matched:
             raise ConfigError(
                 f"train: the group {name!r} matches no parameter with {group.match!r}. "

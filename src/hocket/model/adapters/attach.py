@@ -15,17 +15,8 @@ from torch import Tensor, nn
 from hocket._errors import ConfigError, UnknownNameError
 from hocket.model.adapters import AdapterSpec, Attached
 from hocket.model.adapters.kinds import ADDED, family, inject
+from hocket.model.names import PARTS
 
-PARTS = {
-    "language": "model.language_model",
-    "vision": "model.vision_tower",
-    "connector": "model.multi_modal_projector",
-    "video": "model.video_tower",
-    "video_connector": "model.video_projector",
-    "audio": "model.audio_tower",
-    "audio_connector": "model.audio_projector",
-    "joint_connector": "model.joint_projector",
-}
 IN_PEFT = "base_model.model."
 _WRAPPED = ".base_layer."
 

@@ -1,0 +1,55 @@
+"""Finds parameters that ought to train and do not move, such as those that no data reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from hocket._log import warn
+from hocket.train.loop import Report
+from hocket.train.state import TrainState
+from hocket.train.trainable import Trainable
+
+
+class MovementWatch:
+    """A hook that reports once what has not moved some steps after a stage or a resume began.
+
+    Args:
+        model: the model that trains.
+        chosen: its trainable groups.
+        after_steps: steps until it looks; 0 never does.
+    """
+
+    def __init__(self, model: nn.Module, chosen: list[Trainable], *, after_steps: int) -> None:
+        self._model = model
+        self._groups = {one.name: (*one.decayed, *one.plain) for one in chosen}
+        self._left = after_steps
+        self._before = self._sums() if after_steps else {}
+
+    def __call__(self, state: TrainState, report: Report) -> None:
+        """Count a step; look when it is time."""
+        self._left -= 1
+        if self._left != 0:
+            return
+        now = self._sums()
+        for group, names in self._groups.items():
+            still = [name for name in names if torch.equal(self._before[name], now[name])]
+            if still:
+                warn(
+                    f"{len(still)} of {len(names)} parameters of the group {group!r} have not "
+                    f"moved by step {state.step}, such as {still[0]}: no sample reaches them, or their "
+                    "learning rate is too small."
+                )
+
+    def _sums(self) -> Mapping[str, Tensor]:
+        """Return two sums of each parameter, float64 (2,); equal ones have not moved."""
+        values = dict(self._model.named_parameters())
+        with torch.no_grad():
+            return {
+                name: torch.stack([value.sum(dtype=torch.float64), value.double().square().sum()])
+                for names in self._groups.values()
+                for name in names
+                for value in [values[name].detach()]
+            }
