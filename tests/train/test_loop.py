@@ -71,7 +71,10 @@ def test_gradients_are_clipped_to_the_norm() -> None:
             return Output()
 
     model = Model()
-    optimizer = torch.optim.SGD([{"params": model.parameters(), "peak": 1.0}], lr=1.0)
+    optimizer = torch.optim.SGD(
+        [{"params": model.parameters(), "peak": 1.0, "schedule": None, "warmup_steps": None}],
+        lr=1.0,
+    )
     labels = torch.tensor([[-100, 1, 1]])
     step = StepBatches(
         micro=[{"input_ids": labels.clamp(min=0), "labels": labels}],

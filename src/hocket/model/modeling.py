@@ -9,6 +9,7 @@ R rows over all spans, M mel bins, F mel frames, H and W pixels, L samples, K va
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from hocket._errors import AlignmentError
 from hocket.model.adapters import Attached
 from hocket.model.config import HocketConfig
 from hocket.model.expand import expand_media
-from hocket.model.loss import supervised_loss
+from hocket.model.loss import LossOptions, supervised_loss
 from hocket.model.towers import HocketPreTrainedModel, HocketTowers
 
 MEDIA = (
@@ -126,6 +127,17 @@ class HocketModel(HocketTowers):
         return embeds
 
 
+@dataclass
+class HocketOutput(CausalLMOutputWithPast):  # type: ignore[misc] # transformers ships no types
+    """What the composite returns.
+
+    Attributes:
+        sample_losses: float32 (E,), the plain loss of each sample's tokens, added up.
+    """
+
+    sample_losses: Tensor | None = None
+
+
 class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  # type: ignore[misc] # as above
     """The composite with its output head: what `AutoModelForMultimodalLM` opens.
 
@@ -135,10 +147,13 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
     * ``inputs_embeds``: (B, T, D) instead of ``input_ids``, media included;
     * ``logits_to_keep``: compute the logits of the last so many positions only; 0 for all;
     * ``num_items_in_batch``: supervised tokens of the global step, which the loss is divided by;
+    * ``sample_index``: int64 (B, T), the sample that each position belongs to, for their losses;
+    * ``loss_weights``: float32 (B, T), how much each label counts;
     * ``loss_only``: with labels, run the head at supervised positions only and return no logits;
     * options of the language model.
 
-    ``adapters`` says by name what has been attached to the layers.
+    ``loss_options`` says what the loss is made of, ``adapters`` by name what has been attached to
+    its layers.
     """
 
     accepts_loss_kwargs = True
@@ -153,6 +168,7 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         name = next(name for name, part in self.model.named_modules() if part is table)
         self._tied_weights_keys = {"lm_head.weight": f"model.{name}.weight"}
         self.adapters: dict[str, Attached] = {}
+        self.loss_options = LossOptions()
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:
@@ -182,8 +198,10 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         logits_to_keep: int | Tensor = 0,
         num_items_in_batch: Tensor | int | None = None,
         loss_only: bool = False,
+        sample_index: Tensor | None = None,
+        loss_weights: Tensor | None = None,
         **kwargs: Any,
-    ) -> CausalLMOutputWithPast:
+    ) -> HocketOutput:
         """Run the composite; the class says what the arguments are.
 
         Raises:
@@ -208,22 +226,31 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
             audio_spans=audio_spans,
             **kwargs,
         )
-        loss, logits = None, None
+        loss, logits, samples = None, None, None
         if labels is not None:
-            loss = self._loss(output.last_hidden_state, labels, num_items_in_batch)
+            loss, samples = supervised_loss(
+                output.last_hidden_state,
+                labels,
+                self.lm_head,
+                num_items_in_batch,
+                weights=loss_weights,
+                samples=sample_index,
+                options=self.loss_options,
+            )
+            loss = self._with_gradients(loss)
         if labels is None or not loss_only:
             logits = self._logits(output.last_hidden_state, logits_to_keep)
-        return CausalLMOutputWithPast(
+        return HocketOutput(
             loss=loss,
+            sample_losses=samples,
             logits=logits,
             past_key_values=output.past_key_values,
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
 
-    def _loss(self, hidden: Tensor, labels: Tensor, targets: Tensor | int | None) -> Tensor:
-        """Return the mean loss, (), of hidden states (B, T, D) and labels (B, T)."""
-        loss = supervised_loss(hidden, labels, self.lm_head, targets)
+    def _with_gradients(self, loss: Tensor) -> Tensor:
+        """Return the loss, (), with zero gradients if it would otherwise have none."""
         if torch.is_grad_enabled() and not loss.requires_grad:
             # Nothing that trains took part, as when only a connector does and no row has a
             # picture. Other processes wait for gradients all the same: these are zero.

@@ -25,6 +25,7 @@ class Batch(TypedDict):
 
     input_ids: Tensor  # int64 (B, T)
     labels: NotRequired[Tensor]  # int64 (B, T)
+    sample_index: NotRequired[Tensor]  # int64 (B, T), number of the example; packed batches only
     attention_mask: NotRequired[Tensor]  # int64 (B, T), padded batches only
     position_ids: NotRequired[Tensor]  # int64 (B, T), packed batches only
     pixel_values: NotRequired[Tensor]  # float32 (U, 3, H, W), or (U, P, K) of native patches
@@ -33,7 +34,7 @@ class Batch(TypedDict):
     video_spans: NotRequired[Tensor]  # int64 (S, 7)
     frame_times: NotRequired[Tensor]  # float32 (U,) seconds
     input_features: NotRequired[Tensor]  # float32 (U, M, F)
-    feature_lengths: NotRequired[Tensor]  # int64 (U,) encoder frames
+    feature_lengths: NotRequired[Tensor]  # int64 (U,) encoder positions
     audio_spans: NotRequired[Tensor]  # int64 (S, 7)
 
 
@@ -64,6 +65,8 @@ def pack_batch(rows: Sequence[Sequence[Example]], *, pad_id: int) -> Batch:
     ids = torch.full((len(rows), width), pad_id)
     labels = torch.full((len(rows), width), IGNORED)
     positions = torch.zeros((len(rows), width), dtype=torch.long)
+    index = torch.zeros((len(rows), width), dtype=torch.long)
+    count = 0
     for number, row in enumerate(rows):
         at = 0
         for example in row:
@@ -71,9 +74,11 @@ def pack_batch(rows: Sequence[Sequence[Example]], *, pad_id: int) -> Batch:
             ids[number, at:stop] = torch.tensor(example.outline.input_ids)
             labels[number, at + 1 : stop] = torch.tensor(example.outline.labels[1:])
             positions[number, at:stop] = torch.arange(stop - at)
+            index[number, at:stop] = count
+            count += 1
             at = stop
         positions[number, at:] = torch.arange(width - at)
-    batch = Batch(input_ids=ids, labels=labels, position_ids=positions)
+    batch = Batch(input_ids=ids, labels=labels, position_ids=positions, sample_index=index)
     _add_media(batch, [example for row in rows for example in row])
     return batch
 

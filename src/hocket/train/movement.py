@@ -39,8 +39,8 @@ class MovementWatch:
             if still:
                 warn(
                     f"{len(still)} of {len(names)} parameters of the group {group!r} have not "
-                    f"moved by step {state.step}, such as {still[0]}: no sample reaches them, or their "
-                    "learning rate is too small."
+                    f"moved by step {state.step}, such as {still[0]}: no sample reaches them, or "
+                    "their learning rate is too small."
                 )
 
     def _sums(self) -> Mapping[str, Tensor]:
