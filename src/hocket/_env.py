@@ -53,6 +53,11 @@ def num_threads() -> int | None:
     return _whole_number("HOCKET_THREADS", least=1)
 
 
+def llama_server() -> str | None:
+    """Return the path of llama.cpp's server in ``HOCKET_LLAMA_SERVER``, or None when not set."""
+    return os.environ.get("HOCKET_LLAMA_SERVER") or None
+
+
 def rank() -> int:
     """Return this process's number among all processes of the run: ``RANK``, else 0.
 
@@ -83,6 +88,72 @@ def world_size() -> int:
 def slurm_job_id() -> str | None:
     """Return the id of the Slurm job this process is part of, or None outside Slurm."""
     return os.environ.get("SLURM_JOB_ID") or None
+
+
+def slurm_is_off() -> bool:
+    """Return whether ``NO_SLURM`` says that jobs are to run here."""
+    return bool(os.environ.get("NO_SLURM"))
+
+
+def slurm_account() -> str:
+    """Return the account of jobs: ``VILA_SLURM_ACCOUNT``, else SLURM's own ``SBATCH_ACCOUNT``."""
+    return os.environ.get("VILA_SLURM_ACCOUNT") or os.environ.get("SBATCH_ACCOUNT") or ""
+
+
+def slurm_partition() -> str:
+    """Return the partition of jobs: ``VILA_SLURM_PARTITION``, else ``SBATCH_PARTITION``."""
+    return os.environ.get("VILA_SLURM_PARTITION") or os.environ.get("SBATCH_PARTITION") or ""
+
+
+def machines() -> int:
+    """Return how many machines share a run: ``NNODES``, ``n_node`` or ``N_NODES``, else 1.
+
+    Raises:
+        ConfigError: the value is not a whole number of at least 1.
+    """
+    return _first_number(("NNODES", "n_node", "N_NODES"), least=1) or 1
+
+
+def machine_number() -> int:
+    """Return this machine's number among them: ``NODE_RANK`` or ``CURRENT_RANK``, else 0.
+
+    Raises:
+        ConfigError: the value is not a whole number of at least 0.
+    """
+    return _first_number(("NODE_RANK", "CURRENT_RANK"), least=0) or 0
+
+
+def gpus_per_machine() -> int | None:
+    """Return the GPUs of each machine: ``GPUS_PER_NODE`` or ``GPUS``, or None when not set.
+
+    Raises:
+        ConfigError: the value is not a whole number of at least 0.
+    """
+    return _first_number(("GPUS_PER_NODE", "GPUS"), least=0)
+
+
+def first_machine() -> str:
+    """Return the name of the machine that processes meet at: ``MASTER_ADDR``, else this one."""
+    return os.environ.get("MASTER_ADDR") or "127.0.0.1"
+
+
+def meeting_port() -> int | None:
+    """Return the port that processes meet at: ``MASTER_PORT``, or None when it is not set.
+
+    Raises:
+        ConfigError: the value is not a whole number of at least 1.
+    """
+    return _whole_number("MASTER_PORT", least=1)
+
+
+def for_child(extra: dict[str, str]) -> dict[str, str]:
+    """Return this process's whole environment with some variables set, for a child."""
+    return {**os.environ, **extra}
+
+
+def _first_number(names: tuple[str, ...], *, least: int) -> int | None:
+    found = (_whole_number(name, least=least) for name in names)
+    return next((number for number in found if number is not None), None)
 
 
 def _whole_number(name: str, *, least: int) -> int | None:

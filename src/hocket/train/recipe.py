@@ -69,6 +69,8 @@ class Stage:
         steps: optimizer steps.
         rows: packed rows in the global batch of one optimizer step.
         tokens_per_row: length of a packed row in tokens.
+        patches_per_row: patches that a row may give the vision tower; 0 for no limit.
+        audio_frames_per_row: encoder frames that a row may give the audio tower; 0 for no limit.
         accumulate: micro-batches that one optimizer step is cut into.
         warmup_steps: steps of linear warm-up.
         schedule: shape of the learning rate after the warm-up.
@@ -86,6 +88,8 @@ class Stage:
     steps: int
     rows: int = 8
     tokens_per_row: int = 512
+    patches_per_row: int = 0
+    audio_frames_per_row: int = 0
     accumulate: int = 1
     warmup_steps: int = 30
     schedule: Schedule = Schedule.FLAT_LINEAR
@@ -106,6 +110,8 @@ class Recipe:
         workers: processes that decode media; 0 decodes in the training process.
         pool: samples the packer may look ahead to fill a row.
         cache_mb: memory for decoded media, in megabytes; 0 decodes each time.
+        stop_after_minutes: time in a stage after which the run saves and stops with code 124, to
+            be started again; 0 sets no limit.
         monitor_step: steps after which a parameter that ought to train and has not moved is
             reported; 0 never looks.
         init_from: checkpoint directory whose weights the first stage starts from.
@@ -119,5 +125,6 @@ class Recipe:
     workers: int = 0
     pool: int = 64
     cache_mb: int = 256
+    stop_after_minutes: float = 0.0
     monitor_step: int = 100
     init_from: str = ""
