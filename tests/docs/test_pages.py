@@ -62,6 +62,7 @@ def test_links_lead_to_files(page: Path) -> None:
 def test_commands_and_their_options_exist(page: Path) -> None:
     for line in _commands(page):
         words = shlex.split(line, comments=True)[1:]
+        words = words[: words.index("--")] if "--" in words else words
         command = get_command(_app(words))
         while isinstance(command, TyperGroup) and words and not words[0].startswith("-"):
             found = command.commands.get(words[0])
