@@ -16,9 +16,11 @@ from hocket.chat.readers import readers
 from hocket.chat.template import read_template, template_names
 from hocket.checkpoint.export import exporters
 from hocket.data.augment import augmentations
+from hocket.data.containers import containers
 from hocket.data.mixture import open_source
 from hocket.data.sources import sources
 from hocket.data.spec import DatasetSpec
+from hocket.data.writers import writers
 from hocket.media.frames import sampler_from, samplers
 from hocket.parts.arrange import arrangements
 from hocket.parts.audio import audio_encoders
@@ -35,11 +37,13 @@ REGISTRIES: list[Registry[Any]] = [
     audio_encoders,
     augmentations,
     connectors,
+    containers,
     joints,
     layouts,
     readers,
     sources,
     vision_encoders,
+    writers,
 ]
 NAMES = [(registry, name) for registry in REGISTRIES for name in registry.names()]
 TEMPLATES = template_names()

@@ -6,11 +6,16 @@ Knows names of files; must not know what is inside them.
 from __future__ import annotations
 
 import fnmatch
+import json
+import math
 import re
 from pathlib import Path
 
 from hocket._errors import MediaError
 from hocket.media.where import reason
+
+TIMES = ".times.json"
+"""File of a folder of frames that holds their seconds; without it they follow at a fixed rate."""
 
 _DIGITS = re.compile(r"([0-9]+)")
 
@@ -54,6 +59,35 @@ def frame_files(folder: Path | str, *, pattern: str | None = None) -> tuple[Path
             f"pictures of one. Remove the others or give a pattern such as '*{endings[0]}'."
         )
     return tuple(sorted(files, key=_natural))
+
+
+def frame_times(folder: Path | str, count: int) -> list[float] | None:
+    """Return the seconds of each frame of a folder, or None where no file of it says them.
+
+    Args:
+        folder: where the frames are; `TIMES` in it is a list of numbers that never fall.
+        count: how many frames there are.
+
+    Raises:
+        MediaError: the file cannot be read, or holds something else.
+    """
+    try:
+        # ValueError: a NUL inside the path, or no JSON
+        found = json.loads((Path(folder) / TIMES).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise MediaError(
+            f"{folder}/{TIMES}: cannot be read ({reason(error)}). Remove it."
+        ) from error
+    times = found if isinstance(found, list) else []
+    known = all(isinstance(one, int | float) and math.isfinite(one) for one in times)
+    if len(times) != count or not known or sorted(times) != times:
+        raise MediaError(
+            f"{folder}/{TIMES}: expected {count} numbers that never fall, one for each frame. "
+            f"Extract the frames again or remove the file."
+        )
+    return [float(one) for one in times]
 
 
 def _natural(file: Path) -> tuple[list[tuple[str, int]], str]:

@@ -6,7 +6,7 @@ Knows files and PyAV; must not know how many frames a model wants or what it doe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from hocket._errors import MediaError
 from hocket.media.audio import Audio
 from hocket.media.container import check_codec, opened, packets
-from hocket.media.folder import frame_files
+from hocket.media.folder import frame_files, frame_times
 from hocket.media.frames import BLANK, FrameSampler
 from hocket.media.image import Image
 from hocket.media.limits import DEFAULT_LIMITS, Limits
@@ -71,7 +71,7 @@ class Video:
     Attributes:
         where: where its bytes are.
         frames: uint8 (N, H, W, 3) if it is decoded already.
-        times: float64 (N,), seconds of each of ``frames``.
+        times: float64 (N,), seconds of each of ``frames``, or of ``pictures`` that say them.
         pictures: the files of its frames, if it is kept as pictures.
         picture_fps: frames per second of ``pictures``.
     """
@@ -113,13 +113,16 @@ class Video:
         """Refer to the pictures of a folder, ``fps`` a second, numbers in names in their order.
 
         The folder is listed now and its pictures are opened later; see `frame_files` for which
-        files count. At the default of one a second the time of a frame is its number.
+        files count. At the default of one a second the time of a frame is its number; a folder
+        that `hocket data frames` wrote says the times itself.
 
         Raises:
             MediaError: no folder, no file that fits ``pattern``, files of several endings when
                 there is no pattern, or a rate that is not above 0.
         """
-        return cls._of_pictures(frame_files(path, pattern=pattern), fps, str(path))
+        video = cls._of_pictures(frame_files(path, pattern=pattern), fps, str(path))
+        times = frame_times(path, len(video.pictures)) if pattern is None else None
+        return video if times is None else replace(video, times=np.asarray(times, np.float64))
 
     @classmethod
     def _of_pictures(cls, pictures: tuple[Path, ...], fps: float, name: str) -> Video:
@@ -245,10 +248,10 @@ class Video:
         return picks
 
     def _timeline(self, limits: Limits) -> _Timeline:
-        if self.frames is not None and self.times is not None:
+        if self.times is not None:
             span = float(self.times[-1] - self.times[0])
             fps = (len(self.times) - 1) / span if span > 0 else 1.0
-            line = _Timeline(len(self.frames), fps, len(self.frames) / fps)
+            line = _Timeline(len(self.times), fps, len(self.times) / fps)
         elif self.pictures:
             count = len(self.pictures)
             line = _Timeline(count, self.picture_fps, count / self.picture_fps)
@@ -271,7 +274,8 @@ class Video:
         elif self.pictures:
             for index in wanted:
                 pixels = Image.from_path(self.pictures[index]).load(limits)
-                yield _Shot(index, pixels, index / self.picture_fps)
+                seconds = index / self.picture_fps if self.times is None else self.times[index]
+                yield _Shot(index, pixels, float(seconds))
         else:
             yield from _decode(self.where, wanted, limits)
 
@@ -282,11 +286,8 @@ class Video:
         mine = (self.where, self.pictures, self.picture_fps)
         if mine != (other.where, other.pictures, other.picture_fps):
             return False
-        if self.frames is None or other.frames is None:
-            return self.frames is other.frames
-        return np.array_equal(self.frames, other.frames) and np.array_equal(
-            np.asarray(self.times), np.asarray(other.times)
-        )
+        pairs = ((self.frames, other.frames), (self.times, other.times))
+        return all(a is b if a is None or b is None else np.array_equal(a, b) for a, b in pairs)
 
     def __hash__(self) -> int:
         """Hash the place."""

@@ -72,7 +72,7 @@ class _Records:
                 f"Put a cell that holds {self._separator!r} in quotes."
             )
         pairs = zip(self._header, cells, strict=True)
-        return {name: _cell_value(cell) for name, cell in pairs if cell}
+        return {name: cell_value(cell) for name, cell in pairs if cell}
 
     def place(self, index: int) -> str:
         return f"row {index} (line {int(self._index[index + 1, 2])})"
@@ -94,7 +94,8 @@ def _check_header(header: list[str], path: Path, separator: str) -> None:
         )
 
 
-def _cell_value(cell: str) -> Json:
+def cell_value(cell: str) -> Json:
+    """Return what a cell that is not empty holds: a JSON list or object, or its text."""
     if cell[0] not in "[{":
         return cell
     try:

@@ -20,6 +20,7 @@ from hocket._errors import DataError, MissingExtraError
 from hocket.data.sources import Row, sources
 from hocket.data.sources._arrow import plain_row
 from hocket.data.sources._files import DataFile
+from hocket.data.sources._paths import data_files
 from hocket.data.sources._rows import FileRows
 from hocket.media.where import reason
 
@@ -37,7 +38,7 @@ class ParquetRows(FileRows):
     """The rows of Parquet files; needs the extra ``parquet``.
 
     Args:
-        path: the data file, a glob, or several of them separated by commas.
+        path: the data file, a folder of them, a glob, or several separated by commas.
         reader: turns one of its rows into a conversation.
         root: folder that relative media paths start from; None means the folder of each file.
 
@@ -47,12 +48,14 @@ class ParquetRows(FileRows):
     """
 
     def find(self, path: Path) -> list[Path]:
-        """Return the files.
+        """Return the files; a folder stands for its ``*.parquet``.
 
         Raises:
-            DataError: a file is missing or empty.
+            DataError: a file is missing or empty, or a folder holds none.
         """
         self._groups = _Groups()
+        if path.is_dir():
+            return data_files(path / "*.parquet")
         return super().find(path)
 
     def open(self, file: Path, name: str) -> _Rows:

@@ -1,0 +1,82 @@
+"""One function over many numbers, in this process or in several that end when it does.
+
+Knows processes only.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TypeVar, cast
+
+Context = TypeVar("Context")
+Result = TypeVar("Result")
+
+_LOOK_SECONDS = 1.0
+
+
+def in_processes(
+    work: Callable[[Context, int], Result],
+    context: Context,
+    numbers: Sequence[int],
+    *,
+    processes: int = 1,
+) -> Iterator[tuple[int, Result]]:
+    """Yield each number and ``work(context, number)``, as they are done.
+
+    The processes leave Ctrl-C to this one, and end by themselves when it is gone, however it
+    ended. An error of one number stops all.
+
+    Args:
+        work: a function of a module; its errors come through.
+        context: what all numbers share; sent to each process once.
+        numbers: what there is to do.
+        processes: how many at the same time; 1 works in this process.
+    """
+    if processes <= 1 or len(numbers) <= 1:
+        for number in numbers:
+            yield number, work(context, number)
+        return
+    pool = ProcessPoolExecutor(
+        min(processes, len(numbers)),
+        # A fork would copy the threads of a progress bar half way.
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start,
+        initargs=(work, context, os.getpid()),
+    )
+    try:
+        futures = {pool.submit(_call, number): number for number in numbers}
+        for future in as_completed(futures):
+            yield futures[future], cast(Result, future.result())
+    except BaseException:
+        for process in [*pool._processes.values()]:  # there is no public way to stop a running one
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+# What a process of the pool does, all its life.
+_task: list[Callable[[int], object]] = []
+
+
+def _start(work: Callable[[Context, int], object], context: Context, parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _task.append(functools.partial(work, context))
+
+
+def _call(number: int) -> object:
+    return _task[0](number)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_SECONDS)
+    os._exit(1)

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from hocket._errors import DataError
+from hocket.data.processes import in_processes
+
+
+def double(context: int, number: int) -> tuple[int, int]:
+    if number == 99:
+        raise DataError("row 99 is bad")
+    return context * number, os.getpid()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_number_is_worked_on_once(processes: int) -> None:
+    found = dict(in_processes(double, 2, range(5), processes=processes))
+    assert {number: result for number, (result, _) in found.items()} == {
+        number: 2 * number for number in range(5)
+    }
+    own = {process == os.getpid() for _, process in found.values()}
+    assert own == {processes == 1}
+
+
+def test_an_error_stops_all_and_comes_through() -> None:
+    with pytest.raises(DataError, match="row 99 is bad"):
+        list(in_processes(double, 2, [1, 99, 3], processes=2))
