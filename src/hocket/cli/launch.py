@@ -47,13 +47,9 @@ def command(
     where: Annotated[
         Where, typer.Option("--on", help="auto: SLURM where there is an sbatch, else here.")
     ] = Where.AUTO,
-    name: Annotated[
-        str, typer.Option("-J", "--job-name", help="Name of the job; %t becomes the time.")
-    ] = "run-%t",
+    name: Annotated[str, typer.Option("-J", "--job-name", help="%t becomes the time.")] = "run-%t",
     mode: Annotated[str, typer.Option("-m", "--mode", help="train, eval, ...")] = "train",
-    out: Annotated[
-        Path | None, typer.Option("--output-dir", help="Default: runs/MODE/NAME.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--output-dir", help="Or runs/MODE/NAME.")] = None,
     nodes: Annotated[
         int | None, typer.Option("-N", "--nodes", help="Machines; default NNODES, else 1.")
     ] = None,

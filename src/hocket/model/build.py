@@ -129,6 +129,7 @@ def describe(
         video_token_id=ids[Modality.VIDEO],
         audio_token_id=ids[Modality.AUDIO],
         joint_connector=part_options(spec.joint) if spec.joint else None,
+        shared_positions=_shared_positions(spec.language),
         init=spec.init,
         tie_word_embeddings=text.tie_word_embeddings,
         pad_token_id=tokenizer.pad_token_id,
@@ -161,6 +162,15 @@ def _language(spec: LanguageSpec, tokenizer: PreTrainedTokenizerFast) -> PreTrai
     text.pad_token_id = tokenizer.pad_token_id
     text.eos_token_id = tokenizer.eos_token_id
     return text
+
+
+def _shared_positions(spec: LanguageSpec) -> int:
+    if spec.shared_positions < 1:
+        raise ConfigError(
+            f"model.language.shared_positions is {spec.shared_positions}, expected 1 (none) or "
+            "more."
+        )
+    return spec.shared_positions
 
 
 def _tokenizer(spec: TokenizerSpec, language: str, texts: Iterable[str]) -> PreTrainedTokenizerFast:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
 
 from hocket.parts.audio import audio_encoders
 from hocket.parts.vision import vision_encoders
@@ -31,19 +30,18 @@ class HocketConfig(PreTrainedConfig):  # type: ignore[misc] # transformers ships
         image_token_id: placeholder of pictures.
         video_token_id: placeholder of videos.
         audio_token_id: placeholder of sounds.
+        shared_positions: visual tokens that share a position of the language model, as VITA may
+            have it; 1 for none.
         init: how weights are drawn that no checkpoint holds: ``fan_in`` or ``transformers``.
     """
 
     model_type = "hocket"
-    sub_configs_defaults = {
-        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama"),
-        "vision_config": SubConfigSpec(
-            config_class=AutoConfig, model_type="siglip_vision_model", optional=True
-        ),
-        "video_config": SubConfigSpec(
-            config_class=AutoConfig, model_type="siglip_vision_model", optional=True
-        ),
-        "audio_config": SubConfigSpec(config_class=AutoConfig, model_type="whisper", optional=True),
+    # Every transformers 5 knows this name; `sub_configs_defaults` came with 5.20.
+    sub_configs = {
+        "text_config": AutoConfig,
+        "vision_config": AutoConfig,
+        "video_config": AutoConfig,
+        "audio_config": AutoConfig,
     }
 
     text_config: Any = None
@@ -61,6 +59,7 @@ class HocketConfig(PreTrainedConfig):  # type: ignore[misc] # transformers ships
     image_token_id: int = 0
     video_token_id: int = 0
     audio_token_id: int = 0
+    shared_positions: int = 1
     init: str = "transformers"
     tie_word_embeddings: bool = False
 
@@ -73,7 +72,25 @@ class HocketConfig(PreTrainedConfig):  # type: ignore[misc] # transformers ships
         ):
             if isinstance(part, dict) and part.get("model_type") in kinds.names():
                 kinds.get(part["model_type"])
+        self.text_config = _opened(self.text_config or {}, "llama")
+        self.vision_config = _opened(self.vision_config, "siglip_vision_model")
+        self.video_config = _opened(self.video_config, "siglip_vision_model")
+        self.audio_config = _opened(self.audio_config, "whisper")
         super().__post_init__(**kwargs)
+
+    @classmethod
+    def default_config_fields(cls) -> dict[str, Any]:
+        """Return what ``config.json`` leaves out; of a nested part, what is default there."""
+        return super().default_config_fields() | {name: {} for name in cls.sub_configs}
+
+
+def _opened(part: Any, model_type: str) -> Any:
+    """Return a nested configuration as its class; one without a type is of `model_type`."""
+    return (
+        AutoConfig.for_model(**{"model_type": model_type} | part)
+        if isinstance(part, dict)
+        else part
+    )
 
 
 AutoConfig.register(HocketConfig.model_type, HocketConfig, exist_ok=True)

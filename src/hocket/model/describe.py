@@ -166,6 +166,12 @@ def _image_layout(tower: _Tower, width: int) -> ImageLayout:
     connector = tower.connector(width)
     with torch.device("meta"):
         arrange = build_arrange(part_options(spec.arrange), width=width) if spec.arrange else None
+    if spec.arrange is not None and connector.frame_pool > 1:
+        raise ConfigError(
+            f"{key}.arrange is {spec.arrange.kind!r} around a connector that "
+            f"joins {connector.frame_pool} frames, whose rows it cannot tell apart. Set frames to "
+            "1; the arrangement 'pyramid' averages frames itself."
+        )
     one = layout.plan(448, 448)
     per_unit = connector.rows(replace(one, units=2)) - connector.rows(replace(one, units=1))
     extra = connector.rows(replace(one, units=1)) - per_unit
@@ -218,8 +224,9 @@ def describe_audio(spec: TowerSpec, width: int, joint: PartSpec | None) -> dict[
 
 def _kind(noun: str, model_type: str, names: list[str]) -> str:
     """A file of the model type's own name, or the general one."""
-    if model_type in names:
-        return model_type
+    own = model_type.replace("-", "_")
+    if own in names:
+        return own
     if _GENERAL not in names:
         raise UnknownNameError(noun, model_type, names)
     return _GENERAL
@@ -255,7 +262,11 @@ def _check_features(tower: _Tower, shape: tuple[int, ...], plan: Plan) -> None:
 
 
 def _count_sound_rows(connector: Connector | Joint, plan: Plan) -> dict[str, int]:
-    """Return how many rows a chunk of sound becomes, or how many encoder frames join in one."""
+    """Return how many rows a chunk of sound becomes, or how many encoder frames join in one.
+
+    Raises:
+        ConfigError: a whole chunk becomes no row.
+    """
     most = plan.patches[1]
     rows = [
         connector.rows(replace(plan, units=1, valid=(frames,))) for frames in range(1, most + 1)
@@ -264,6 +275,13 @@ def _count_sound_rows(connector: Connector | Joint, plan: Plan) -> dict[str, int
     two = connector.rows(replace(plan, units=2, valid=(most, most)))
     learned = 2 * rows[-1] - two
     folded = {"extra_rows": learned} if learned else {}
+    if rows[-1] == learned:
+        raise ConfigError(
+            f"model.audio.connector: the {most} encoder frames of a chunk become no row. "
+            "Let it join fewer frames, or raise layout.chunk_seconds."
+        )
+    if rows[0] == learned:
+        return {"frames_per_row": rows.count(learned) + 1, "drop_rest": True} | folded
     if rows[0] == rows[-1]:
         return {"rows_per_unit": rows[0] - learned} | folded
     return {"frames_per_row": sum(count == rows[0] for count in rows)} | folded

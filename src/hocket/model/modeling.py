@@ -27,7 +27,8 @@ from hocket._errors import AlignmentError
 from hocket.model.adapters import Attached
 from hocket.model.config import HocketConfig
 from hocket.model.expand import expand_media
-from hocket.model.loss import LossOptions, supervised_loss
+from hocket.model.loss import Losses, LossOptions, supervised_loss
+from hocket.model.positions import SharedPositions
 from hocket.model.towers import HocketPreTrainedModel, HocketTowers
 
 MEDIA = (
@@ -52,6 +53,10 @@ class HocketModel(HocketTowers):
     def __init__(self, config: HocketConfig) -> None:
         super().__init__(config)
         self.language_model = AutoModel.from_config(config.text_config)
+        self._positions: SharedPositions | None = None
+        if config.shared_positions > 1:
+            seen = (config.image_token_id, config.video_token_id)
+            self._positions = SharedPositions(config.shared_positions, seen)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -99,6 +104,10 @@ class HocketModel(HocketTowers):
                     input_features, feature_lengths, audio_spans
                 )
             inputs_embeds = self._write(inputs_embeds, input_ids, rows)
+            if self._positions is not None:
+                position_ids, attention_mask = self._positions.share(
+                    input_ids, attention_mask, position_ids, past_key_values, inputs_embeds.dtype
+                )
         return self.language_model(
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -226,38 +235,45 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
             audio_spans=audio_spans,
             **kwargs,
         )
-        loss, logits, samples = None, None, None
+        loss, logits, each, x = None, None, None, output.last_hidden_state
         if labels is not None:
-            loss, samples = supervised_loss(
-                output.last_hidden_state,
-                labels,
-                self.lm_head,
-                num_items_in_batch,
-                weights=loss_weights,
-                samples=sample_index,
-                options=self.loss_options,
-            )
-            loss = self._with_gradients(loss)
+            loss, each = self._losses(x, labels, num_items_in_batch, loss_weights, sample_index)
         if labels is None or not loss_only:
-            logits = self._logits(output.last_hidden_state, logits_to_keep)
+            logits = self._logits(x, logits_to_keep)
         return HocketOutput(
             loss=loss,
-            sample_losses=samples,
+            sample_losses=each,
             logits=logits,
             past_key_values=output.past_key_values,
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
 
-    def _with_gradients(self, loss: Tensor) -> Tensor:
-        """Return the loss, (), with zero gradients if it would otherwise have none."""
+    def _losses(
+        self,
+        hidden: Tensor,
+        labels: Tensor,
+        num_items: Tensor | int | None,
+        weights: Tensor | None,
+        samples: Tensor | None,
+    ) -> Losses:
+        """Return the loss of (B, T, D) states, with zero gradients if it would have none."""
+        loss, each = supervised_loss(
+            hidden,
+            labels,
+            self.lm_head,
+            num_items,
+            weights=weights,
+            samples=samples,
+            options=self.loss_options,
+        )
         if torch.is_grad_enabled() and not loss.requires_grad:
             # Nothing that trains took part, as when only a connector does and no row has a
             # picture. Other processes wait for gradients all the same: these are zero.
             for value in self.parameters():
                 if value.requires_grad:
                     loss = loss + 0.0 * value.float().sum()
-        return loss
+        return Losses(loss, each)
 
     def _logits(self, hidden: Tensor, keep: int | Tensor) -> Tensor:
         """Return (B, T', V) of the last `keep` positions, or of the positions it names."""

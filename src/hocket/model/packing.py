@@ -7,16 +7,35 @@ So every run compares before it trusts.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from hocket._errors import AlignmentError
+from hocket.chat.conversation import Conversation, Message, Part, Role, Text
+from hocket.media.audio import Audio
+from hocket.media.image import Image
 from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.tokens.batch import Batch, pack_batch, pad_batch
+from hocket.tokens.example import Example
+from hocket.tokens.processor import HocketProcessor
 
 
 def packed_matches_unpacked(
-    model: HocketForConditionalGeneration, *, tolerance: float = 1e-4
+    model: HocketForConditionalGeneration,
+    processor: HocketProcessor | None = None,
+    *,
+    tolerance: float = 1e-4,
 ) -> float:
-    """Return the largest logit difference of two packed sequences against the same ones alone.
+    """Return the largest logit difference of packed sequences against the same ones alone.
+
+    Two sequences of text are compared, then a row of text, a picture and a sound, as far as the
+    model takes them.
+
+    Args:
+        model: the model as it will be trained.
+        processor: makes the row with media; without one only text is compared.
+        tolerance: largest difference allowed, as a share of the largest logit.
 
     Raises:
         AlignmentError: the language model does not isolate packed examples.
@@ -38,10 +57,76 @@ def packed_matches_unpacked(
     positions = torch.cat([torch.arange(7), torch.arange(9)])[None].to(model.device)
     was_training = model.training
     model.eval()
-    with torch.inference_mode():
-        packed = model(input_ids=ids, position_ids=positions, use_cache=False).logits[:, 7:]
-        alone = model(input_ids=ids[:, 7:], use_cache=False).logits
-    model.train(was_training)
+    try:
+        with torch.inference_mode():
+            packed = model(input_ids=ids, position_ids=positions, use_cache=False).logits[:, 7:]
+            alone = model(input_ids=ids[:, 7:], use_cache=False).logits
+            difference = _difference(packed, alone, tolerance)
+            if processor is not None:
+                difference = max(difference, _with_media(model, processor, tolerance))
+    finally:
+        model.train(was_training)
+    return difference
+
+
+def _with_media(
+    model: HocketForConditionalGeneration, processor: HocketProcessor, tolerance: float
+) -> float:
+    """Compare a row of samples with media against each of them alone."""
+    examples = [processor.encode(one) for one in _samples(processor)]
+    packed = _logits(model, pack_batch([examples], pad_id=0))
+    at, most = 0, 0.0
+    for example in examples:
+        alone = _logits(model, _alone(example))
+        most = max(most, _difference(packed[:, at : at + alone.shape[1]], alone, tolerance))
+        at += alone.shape[1]
+    return most
+
+
+def _samples(processor: HocketProcessor) -> list[Conversation]:
+    """Return samples that differ in all that one could see of another; text comes last."""
+    generator = np.random.default_rng(0)
+    media: list[Part] = []
+    if processor.images is not None:
+        pixels = generator.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        media.append(Image.from_array(pixels))
+    if processor.sounds is not None:
+        rate = processor.sounds.rate
+        wave = generator.standard_normal(rate).astype(np.float32)
+        media.append(Audio.from_array(wave * 0.1, rate=rate))
+    questions = [(one, Text("What is it?")) for one in media]
+    return [
+        Conversation(
+            id=f"packing-{number}",
+            messages=(
+                Message(Role.USER, parts),
+                Message(Role.ASSISTANT, (Text(f"Number {number}."),)),
+            ),
+            source="the start-up proof of packing",
+        )
+        for number, parts in enumerate([*questions, (*media, Text("Both?")), (Text("And?"),)])
+    ]
+
+
+def _alone(example: Example) -> Batch:
+    return pad_batch([example], pad_id=0, side="right")
+
+
+def _logits(model: HocketForConditionalGeneration, batch: Batch) -> Tensor:
+    inputs = {
+        name: value.to(model.device)  # type: ignore[attr-defined] # every value of a Batch is a tensor
+        for name, value in batch.items()
+        if name != "labels"
+    }
+    return model(**inputs, use_cache=False).logits
+
+
+def _difference(packed: Tensor, alone: Tensor, tolerance: float) -> float:
+    """Return the largest difference of logits.
+
+    Raises:
+        AlignmentError: it is larger than rounding explains.
+    """
     difference = float((packed - alone).abs().max())
     if difference > tolerance * max(1.0, float(alone.abs().max())):
         raise AlignmentError(

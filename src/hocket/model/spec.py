@@ -75,11 +75,14 @@ class LanguageSpec:
         config: options of that transformers configuration.
         context: longest sequence in tokens; beyond the model's own its rotary positions are scaled
             linearly by the next whole factor, as VILA does. 0 keeps the model's own.
+        shared_positions: visual tokens that share a position, VITA's ``shared_v_pid_stride``; 1
+            for none.
     """
 
     model_type: str = ""
     path: str = ""
     context: int = 0
+    shared_positions: int = 1
     config: Options = field(default_factory=dict)
 
 

@@ -52,6 +52,7 @@ class HocketTowers(HocketPreTrainedModel):
         self.video_projector: Connector | None = None
         self.audio_tower: PreTrainedModel | None = None
         self.audio_projector: Connector | None = None
+        self._audio_pool = 1
         self.joint_projector: Joint | None = None
         if config.vision_arrange is not None:
             self.image_arrange = build_arrange(config.vision_arrange, width=width)
@@ -73,6 +74,7 @@ class HocketTowers(HocketPreTrainedModel):
                 width,
             )
         if config.audio_config is not None:
+            self._audio_pool = _audio_pool(config)
             self.audio_tower, self.audio_projector = _build(
                 audio_encoders,
                 config.audio_config,
@@ -128,6 +130,8 @@ class HocketTowers(HocketPreTrainedModel):
         kind = audio_encoders.get(options["kind"])
         sounds = sounds.to(self.audio_tower.dtype)
         x = _scaled(kind.encode(self.audio_tower, sounds, options, spans, lengths), options)
+        if lengths is not None:
+            lengths = lengths // self._audio_pool
         features = Features(
             x, (1, x.shape[1]), spans=spans, lengths=lengths, modality=Modality.AUDIO
         )
@@ -154,6 +158,12 @@ def tower_widths(config: HocketConfig) -> dict[Modality, int]:
         kind = audio_encoders.get(config.audio_encoder["kind"])
         widths[Modality.AUDIO] = kind.width(config.audio_config, config.audio_encoder)
     return widths
+
+
+def _audio_pool(config: HocketConfig) -> int:
+    """Return how many of the positions that the audio tower hears are one frame that comes out."""
+    kind = audio_encoders.get(config.audio_encoder["kind"])
+    return int(kind.inputs(config.audio_config, config.audio_encoder).get("encoder_pool", 1))
 
 
 def _build(

@@ -128,8 +128,7 @@ def merge(model: nn.Module, attached: dict[str, Attached], names: Sequence[str])
                 layer.merged_adapters.remove(name)
                 layer.delete_adapter(name)
         else:
-            parent, _, leaf = path.rpartition(".")
-            setattr(model.get_submodule(parent), leaf, layer.get_base_layer())
+            model.set_submodule(path, layer.get_base_layer())
     for name in names:
         del attached[name]
     activate(model, attached, list(attached))
@@ -150,8 +149,7 @@ def subtract(model: nn.Module, attached: dict[str, Attached], name: str) -> None
     for path, layer in list(tuner_layers(model)):
         layer.merged_adapters.append(name)
         layer.unmerge()
-        parent, _, leaf = path.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, layer.get_base_layer())
+        model.set_submodule(path, layer.get_base_layer())
     del attached[name]
 
 

@@ -143,9 +143,8 @@ def inject(
     for target in targets:
         layer: Any = model.get_submodule(target)
         if isinstance(layer, nn.Linear):
-            parent, _, leaf = target.rpartition(".")
             layer = MoraLinear(layer)
-            setattr(model.get_submodule(parent), leaf, layer)
+            model.set_submodule(target, layer)
         if not isinstance(layer, MoraLinear):
             raise ConfigError(
                 f"adapter {name!r}: MoRA needs linear layers, and {target} is a "
