@@ -7,6 +7,9 @@
     |   `-- UnknownNameError    a name nobody registered, with the nearest one
     |-- DataError               a data set, row or conversation
     |   |-- ReaderError         a row that its reader cannot understand
+    |   |   |-- PlaceholderError    other numbers of placeholders and media
+    |   |   |-- TurnOrderError      roles in another order
+    |   |   `-- EmptyAnswerError    nothing to learn
     |   `-- MediaError          a picture, sound or video that cannot be opened
     |-- AlignmentError          placeholder tokens and media rows do not match
     |-- CheckpointError         a checkpoint directory that is missing, damaged or of another kind
@@ -53,6 +56,18 @@ class DataError(HocketError):
 
 class ReaderError(DataError):
     """A row has a shape that its reader does not understand."""
+
+
+class PlaceholderError(ReaderError):
+    """A row has other numbers of placeholders and of media."""
+
+
+class TurnOrderError(ReaderError):
+    """The roles of a conversation follow each other in another order."""
+
+
+class EmptyAnswerError(ReaderError):
+    """An answer is empty, or there is nothing to learn."""
 
 
 class MediaError(DataError):

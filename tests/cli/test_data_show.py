@@ -24,7 +24,7 @@ from hocket.checkpoint.directory import write_checkpoint
 from hocket.cli._show.html import render
 from hocket.cli._show.sheet import Sheet, cut, lay_out
 from hocket.cli._show.terminal import print_sheet
-from hocket.cli.data.show import processor_from
+from hocket.cli.data._open import open_rows, processor_from
 from hocket.cli.main import main
 from hocket.data.mixture import open_source
 from hocket.data.spec import DatasetSpec
@@ -90,7 +90,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def processor(file: Path) -> HocketProcessor:
-    return processor_from(open_source("rows", DatasetSpec(path=str(file))), ImageFixed())
+    return processor_from(open_rows(str(file)), ImageFixed())
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def test_without_a_terminal_marks_stand_for_colours(
     assert "\x1b" not in shown.out
     assert "\u202e" not in shown.out
     assert "\\x1b[31m" in shown.out
-    assert "No --model: tokenizer made from the text of this file" in shown.err
+    assert "No --model: tokenizer made from the text of the data" in shown.err
 
 
 def test_learned_tokens_are_bold_and_underlined(sheet: Sheet) -> None:

@@ -9,6 +9,7 @@ import soundfile
 
 from hocket._errors import ConfigError
 from hocket.data.augment import Augmenter
+from hocket.tokens.layout.audio_wave import AudioWave
 from hocket.tokens.span import Modality, Plan
 
 RATE = 16000
@@ -182,3 +183,11 @@ def test_mel_masks_are_the_same_bands_in_every_unit() -> None:
         widths.append(len(where))
         assert len(where) == 0 or where[-1] - where[0] + 1 == len(where)
     assert 15 < max(widths) <= 20
+
+
+def test_raw_samples_have_no_mel_bins_to_cover() -> None:
+    layout = AudioWave()
+    plan = layout.plan(len(WAVE))
+    bound = Augmenter({"spec_augment": {}}, seed=0).bind(epoch=0, sample="a/0")
+    with pytest.raises(ConfigError, match=r"hears raw samples \(layout audio_wave\)"):
+        bound.retouch(Modality.AUDIO, layout.units(WAVE, plan), index=0, plan=plan)

@@ -78,6 +78,17 @@ def test_channels_are_averaged(channels: int) -> None:
     np.testing.assert_allclose(loaded, planes.mean(axis=1), atol=1e-6)
 
 
+def test_the_first_channel_alone_is_heard_on_demand(tmp_path: Path) -> None:
+    planes = np.random.default_rng(1).uniform(-1, 1, (500, 2)).astype(np.float32)
+    sound = Audio.from_bytes(encoded(planes, 16000, "WAV", "FLOAT"))
+    np.testing.assert_array_equal(sound.load(16000, mix="first"), planes[:, 0])
+    stereo = Audio.from_path(pyav_file(tmp_path / "a.mka", "matroska", "flac"))
+    # The right channel is silent.
+    left, both = stereo.load(48000, mix="first"), stereo.load(48000)
+    np.testing.assert_allclose(left, 2 * both, atol=1e-3)
+    assert np.abs(left).max() > 0.2
+
+
 @pytest.mark.parametrize(
     ("form", "subtype"),
     [("WAV", None), ("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None)],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,39 @@ def test_the_processor_keeps_the_rules(tmp_path: Path) -> None:
         "<s>",
         *tokens(again.text, again.text.encode_text("Hello"))[1:],
     ]
+
+
+def test_spelled_placeholders_are_dropped_with_the_space_around_their_text() -> None:
+    rules = TextRules(drop=("<image>", "<vila/video>"))
+    encoder = TextEncoder(llama(), read_template("vicuna_v1"), rules)
+    spelled = talk(user("Look: ", picture(), " <image>\n at <vila/video>this "), assistant("b"))
+    bare = talk(user("Look: ", picture(), "at this"), assistant("b"))
+    assert encoder.encode(spelled) == encoder.encode(bare)
+    kept = talk(user("Look: ", picture(), " at this"), assistant("b"))
+    assert encoder.encode(kept) != encoder.encode(bare)
+
+
+def test_dropped_placeholders_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    encoder = TextEncoder(llama(), read_template("vicuna_v1"), TextRules(drop=("<image>",)))
+    encoder.encode(talk(user("Where is <image>?"), assistant("b")))
+    assert "'<image>' in a text is left out" in caplog.text
+    caplog.clear()
+    encoder.encode(TURNS)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("template", ["vicuna_v1", "chatml", "mixtral_two", "qwen2p5_instruct"])
+def test_an_answer_that_was_cut_off_is_not_taught_to_end(template: str) -> None:
+    encoder = TextEncoder(llama(extra=("<|im_end|>",)), read_template(template))
+    messages = (user("a"), assistant("b"), user("c"), assistant("It is"))
+    whole, learned = encoder.encode(talk(*messages))
+    cut = dataclasses.replace(talk(*messages), meta={"end_tag": False})
+    ids, mask = encoder.encode(cut)
+    end = max(number for number, one in enumerate(learned) if one)
+    assert tokens(encoder, [whole[end]])[0] in ("</s>", "<|im_end|>")
+    assert ids == whole[:end]
+    assert mask == learned[:end]
+    closed = dataclasses.replace(cut, meta={"end_tag": True})
+    assert encoder.encode(closed) == (whole, learned)
+    shown = dataclasses.replace(cut, messages=(*messages[:3], assistant("It is", train=False)))
+    assert encoder.encode(shown).ids == whole

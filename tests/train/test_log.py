@@ -26,6 +26,8 @@ def report(loss: float) -> Report:
         padding=0.1,
         step_seconds=0.2,
         data_seconds=0.1,
+        fill={"tokens": 0.97, "patches": 0.5},
+        cuts={"samples": 2},
     )
 
 
@@ -55,6 +57,8 @@ def test_lines_hold_the_whole_report(tmp_path: Path) -> None:
         "padding": 0.1,
         "step_seconds": 0.2,
         "data_seconds": 0.1,
+        "fill": {"tokens": 0.97, "patches": 0.5},
+        "cuts": {"samples": 2},
     }
 
 
@@ -129,7 +133,7 @@ def test_a_full_disk_while_training(tmp_path: Path) -> None:
             RunLog(path, enabled=True) as log,
         ):
             log.cut_after(STAGES, TrainState("align"))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (400, hard))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
             for step in range(1, 9):
                 log(TrainState("align", step), report(1.0))
     finally:

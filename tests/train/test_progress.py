@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,14 @@ def report(loss: float) -> Report:
         padding=0.25,
         step_seconds=2.0,
         data_seconds=0.1,
+        fill={"tokens": 0.97, "patches": 0.5},
+        cuts={"samples": 1200, "skipped": 3, "media": 7},
     )
 
 
 def shown(*, terminal: bool, saved: bool = True) -> str:
     file = io.StringIO()
-    console = Console(file=file, force_terminal=terminal, width=160, height=40)
+    console = Console(file=file, force_terminal=terminal, width=240, height=40)
     with Progress(STAGES, console) as display:
         display.on_stage("joint", STAGES["joint"], [ROW])
         if saved:
@@ -57,7 +60,9 @@ def test_everything_is_shown(terminal: bool, monkeypatch: pytest.MonkeyPatch) ->
         "joint 5/30",
         "loss 2.500",
         "1,500 tokens/s",
-        "padding 25%",
+        "rows 97% full (patches 50%)",
+        "data 5%",
+        "cut 1,200, too long 3",
         "0:50 left",  # 25 steps of 2 seconds
         "saved joint-step-000004 0:00 ago",
     ):
@@ -84,6 +89,25 @@ def test_the_time_left_counts_the_stages_to_come(monkeypatch: pytest.MonkeyPatch
     first, second = file.getvalue().splitlines()
     assert "1:02 left" in first and "0:02 left" in second
     assert "loss 2.000" in first and "loss 1.900" in second
+
+
+def test_a_stage_ends_with_a_summary() -> None:
+    file = io.StringIO()
+    with Progress(STAGES, Console(file=file, width=300)) as display:
+        display.on_stage("align", STAGES["align"], [ROW])
+        full = replace(
+            report(2.0), fill={"tokens": 0.99, "patches": 0.7}, data_seconds=0.3, cuts={}
+        )
+        display(TrainState("align", 9), full)
+        display(TrainState("align", 10), report(2.0))
+        display.on_stage("joint", STAGES["joint"], [ROW])
+        display(TrainState("joint", 30), replace(full, cuts={}))
+    lines = [line for line in file.getvalue().splitlines() if " done: " in line]
+    assert lines == [
+        "align done: rows 98% full (patches 60%), 10% of the time waiting for data, samples cut to "
+        "fit: 1,200, samples left out as too long: 3, media left out: 7",
+        "joint done: rows 99% full (patches 70%), 15% of the time waiting for data, no sample cut",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ Knows roles and texts; must not know rows, tokens or files.
 
 from __future__ import annotations
 
-from hocket._errors import DataError
+from hocket._errors import EmptyAnswerError, TurnOrderError
 from hocket.chat.conversation import Conversation, Message, Role
 
 # Who may speak after whom; None is the start.
@@ -30,23 +30,26 @@ def check_conversation(conversation: Conversation, *, need_answer: bool) -> None
             its messages is learned and holds text, as training does.
 
     Raises:
-        DataError: roles in another order, no messages, or nothing to learn.
+        TurnOrderError: roles in another order, or no messages.
+        EmptyAnswerError: nothing to learn.
     """
     at = f"{conversation.source} (id {conversation.id!r})"
     if not conversation.messages:
-        raise DataError(f"{at}: no messages, expected a user message at least. Remove the sample.")
+        raise TurnOrderError(
+            f"{at}: no messages, expected a user message at least. Remove the sample."
+        )
     before: Role | None = None
     for index, message in enumerate(conversation.messages):
         if message.role not in _NEXT[before]:
             follows = f"after {before.value!r}" if before else "at the start"
             expected = " or ".join(repr(role.value) for role in _NEXT[before])
-            raise DataError(
+            raise TurnOrderError(
                 f"{at}: message {index} is from {message.role.value!r} {follows}, "
                 f"expected {expected}. Add, merge or reorder messages."
             )
         before = message.role
     if before is Role.SYSTEM:
-        raise DataError(f"{at}: a system message only, expected a user message. Add one.")
+        raise TurnOrderError(f"{at}: a system message only, expected a user message. Add one.")
     if need_answer:
         _check_answer(conversation, at)
 
@@ -54,7 +57,7 @@ def check_conversation(conversation: Conversation, *, need_answer: bool) -> None
 def _check_answer(conversation: Conversation, at: str) -> None:
     last = conversation.messages[-1]
     if last.role is not Role.ASSISTANT:
-        raise DataError(
+        raise TurnOrderError(
             f"{at}: the last message is from {last.role.value!r}, expected 'assistant'. "
             f"Add the answer or drop the message."
         )
@@ -62,8 +65,10 @@ def _check_answer(conversation: Conversation, at: str) -> None:
     if any(_is_learned(answer) and answer.text.strip() for answer in answers):
         return
     if any(_is_learned(answer) for answer in answers):
-        raise DataError(f"{at}: every learned answer is empty. Fill one in or remove the sample.")
-    raise DataError(
+        raise EmptyAnswerError(
+            f"{at}: every learned answer is empty. Fill one in or remove the sample."
+        )
+    raise EmptyAnswerError(
         f"{at}: {len(answers)} answers and all are marked train=False, expected one that is "
         f"learned. Unmark one or remove the sample."
     )

@@ -64,12 +64,15 @@ class RunConfig:
     train: Recipe
 
 
-class _RunSchema(BaseModel):
+class _DataSchema(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
+    data: DataSpec
+
+
+class _RunSchema(_DataSchema):
     name: str
     out: str
-    data: DataSpec
     model: ModelSpec
     train: Recipe
 
@@ -90,6 +93,11 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
     data, stages = _resolve_mixtures(found.data, found.train.stages)
     train = replace(found.train, stages=_name_stage_data(data, stages))
     return RunConfig(name=found.name, out=found.out, data=data, model=found.model, train=train)
+
+
+def compose_data(overrides: Sequence[str]) -> DataSpec:
+    """Compose the data sets of a run alone; arguments and errors as of `compose_run`."""
+    return validate(_DataSchema, {"data": _compose(overrides).get("data", {})}).data
 
 
 def dump_yaml(config: RunConfig) -> str:
@@ -331,8 +339,9 @@ def _read_file(argument: str, path: Path) -> Tree:
 
 def _rebase(data: Tree, folder: Path) -> None:
     """Let the relative paths of data sets start at the folder of the file that names them."""
-    if isinstance(data.get("subsets"), str) and data["subsets"]:
-        data["subsets"] = str(folder / Path(data["subsets"]).expanduser())
+    for key in ("subsets", "quarantine"):
+        if isinstance(data.get(key), str) and data[key]:
+            data[key] = str(folder / Path(data[key]).expanduser())
     for part in ("datasets", "heldout"):
         entries = data.get(part)
         for entry in entries.values() if isinstance(entries, dict) else ():

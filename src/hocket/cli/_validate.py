@@ -166,13 +166,16 @@ def _show(value: Any) -> str:
 
 _LEAST = {
     "accumulate": 1,
+    "audio_frames_per_row": 0,
     "batch_size": 1,
     "cache_mb": 0,
+    "decode_deadline_seconds": 0,
     "drop": 0,
     "keep": 1,
     "limit": 0,
     "lr": 0,
     "max_new_tokens": 1,
+    "patches_per_row": 0,
     "pool": 1,
     "rows": 1,
     "save_every": 0,

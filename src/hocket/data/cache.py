@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import replace
 
 from hocket.chat.conversation import Conversation, Part
-from hocket.media.audio import Audio
+from hocket.media.audio import Audio, Mix
 from hocket.media.frames import Uniform
 from hocket.media.image import Image
 from hocket.media.resample import Resampler
@@ -29,12 +29,21 @@ class DecodedMedia:
         megabytes: most memory the arrays may take; 0 keeps nothing.
         rate: samples per second that sounds are kept at; None keeps no sounds.
         resampler: how sounds get that rate.
+        mix: what several channels become.
     """
 
-    def __init__(self, *, megabytes: int, rate: int | None, resampler: Resampler = "soxr") -> None:
+    def __init__(
+        self,
+        *,
+        megabytes: int,
+        rate: int | None,
+        resampler: Resampler = "soxr",
+        mix: Mix = "mean",
+    ) -> None:
         self._room = megabytes * 2**20
         self._rate = rate
         self._resampler = resampler
+        self._mix = mix
         # A file may be listened to and watched, so its name alone is no key.
         self._kept: OrderedDict[_Key, Image | Audio | Video] = OrderedDict()
         self._unkept: set[str] = set()
@@ -98,7 +107,7 @@ class DecodedMedia:
             return replace(medium, pixels=medium.load())
         if isinstance(medium, Audio):
             assert self._rate is not None
-            wave = medium.load(self._rate, resampler=self._resampler)
+            wave = medium.load(self._rate, resampler=self._resampler, mix=self._mix)
             return replace(medium, wave=wave, rate=self._rate)
         frames, times = medium.load(Uniform(LONGEST_VIDEO))
         return replace(medium, frames=frames, times=times)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from hocket._errors import DataError
 from hocket.chat.conversation import Conversation
+from hocket.data.quarantine import Quarantined
 from hocket.data.sources import Source
 
 
@@ -36,23 +38,54 @@ class ChosenRows:
         return self.source[int(self.rows[index])]
 
 
-def choose_rows(source: Source, *, without: str = "", most: int = 0) -> Source | ChosenRows:
+def row_number(source: Source | ChosenRows, index: int) -> int:
+    """Return the row of the whole source that stands at a place of what may be a view of it."""
+    return int(source.rows[index]) if isinstance(source, ChosenRows) else index
+
+
+def choose_rows(
+    source: Source,
+    *,
+    without: str = "",
+    most: int = 0,
+    quarantined: Mapping[int, Quarantined] | None = None,
+) -> Source | ChosenRows:
     """Return a source without some of its rows.
 
     Args:
         source: all rows.
         without: JSON file with a list of row numbers to leave out; empty for none.
         most: rows to keep at most, the first ones; 0 for all.
+        quarantined: further rows to leave out, by number.
 
     Raises:
-        DataError: the file is missing, damaged or names a row that is not there.
+        DataError: the file is missing, damaged or names a row that is not there, a row in
+            quarantine is another one now, or no row is left.
     """
-    if not without and not most:
+    if not without and not most and not quarantined:
         return source
-    rows = np.arange(len(source))
-    if without:
-        rows = np.delete(rows, _read_rows(Path(without), len(source)))
+    left_out = _read_rows(Path(without), len(source)) if without else []
+    for number, entry in (quarantined or {}).items():
+        _check_same(source, number, entry)
+        left_out.append(number)
+    rows = np.delete(np.arange(len(source)), left_out)
+    if not len(rows):
+        raise DataError(f"all {len(source)} rows are left out. Leave out the data set instead.")
     return ChosenRows(source, rows[:most] if most else rows)
+
+
+def _check_same(source: Source, number: int, entry: Quarantined) -> None:
+    """Check that a row in quarantine is the one that was checked."""
+    stale = f"The quarantine leaves out row {number} of {entry.dataset}"
+    again = "It belongs to another version of the file: run hocket data check again."
+    if not 0 <= number < len(source):
+        raise DataError(f"{stale}, which has the rows 0 to {len(source) - 1}. {again}")
+    try:
+        found = source[number].id
+    except DataError:
+        return  # whatever it is called, it cannot be used
+    if entry.id and found != entry.id:
+        raise DataError(f"{stale} with id {entry.id!r}, but its id is {found!r} now. {again}")
 
 
 def _read_rows(file: Path, count: int) -> list[int]:

@@ -7,9 +7,11 @@ never shows in a checkpoint, and any number of workers gives the same batches.
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -19,11 +21,18 @@ from hocket._log import warn
 from hocket.chat.conversation import Conversation
 from hocket.chat.validate import check_conversation
 from hocket.data.augment import Augmenter, BoundAugmenter
+from hocket.data.balance import EQUAL, Prices, share_out
+from hocket.data.budget import UNCUT, Budget, Cuts
 from hocket.data.cache import DecodedMedia
+from hocket.data.chosen import row_number
+from hocket.data.faults import BadSample, BadSamples, FaultPolicy
 from hocket.data.mixture import Mixture, SampleRef
-from hocket.data.pack import Packer, PackerState, Row
+from hocket.data.pack import Measured, Packer, PackerState, Row
+from hocket.data.spec import Overlong
+from hocket.data.truncate import Fitted, OverlongError, fit
+from hocket.media.guard import LostDecoderError
 from hocket.tokens.batch import Batch, pack_batch
-from hocket.tokens.example import Example, Outline
+from hocket.tokens.example import Cost, Example, Outline
 from hocket.tokens.processor import HocketProcessor
 
 REMEMBERED_OUTLINES = 20_000
@@ -31,10 +40,17 @@ REMEMBERED_OUTLINES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """The rows of one optimizer step that this rank computes, and the state behind it."""
+    """The rows of one optimizer step that this rank computes, and the state behind it.
+
+    Attributes:
+        micro: rows of each micro-batch.
+        after: state of the packer behind this step.
+        fill: share of each limit that the rows of all ranks use, by name.
+    """
 
     micro: tuple[tuple[Row, ...], ...]
     after: PackerState
+    fill: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +64,7 @@ class StepBatches:
         tokens: real positions in this rank's rows.
         padding: padded positions in this rank's rows.
         dropped: what was left out of the rows, and why.
+        fill: share of each limit that the rows of all ranks use, by name.
     """
 
     micro: list[Batch]
@@ -55,7 +72,8 @@ class StepBatches:
     samples: list[str]
     tokens: int
     padding: int
-    dropped: list[str]
+    dropped: list[BadSample]
+    fill: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +83,10 @@ class StepShape:
     Attributes:
         rows: rows of the global step.
         tokens_per_row: length of a row.
+        patches_per_row: patches of the vision tower that a row may need; 0 for no limit.
+        audio_frames_per_row: encoder frames of sound that a row may need; 0 for no limit.
+        overlong: what happens to samples that one row cannot hold.
+        prices: what media cost beside tokens when the rows are shared out.
         accumulate: micro-batches per step.
         pool: samples the packer may look ahead.
         rank: this process.
@@ -73,6 +95,10 @@ class StepShape:
 
     rows: int
     tokens_per_row: int
+    patches_per_row: int = 0
+    audio_frames_per_row: int = 0
+    overlong: Overlong = Overlong.FIT
+    prices: Prices = EQUAL
     accumulate: int = 1
     pool: int = 64
     rank: int = 0
@@ -87,6 +113,21 @@ class StepShape:
                 f"{self.accumulate} micro-batches. Set rows to a multiple of {parts}."
             )
 
+    @property
+    def budget(self) -> Budget:
+        """The most that a row may cost."""
+        return Budget(self.tokens_per_row, self.patches_per_row, self.audio_frames_per_row)
+
+
+class _Known(NamedTuple):
+    """Tokens and plans of a sample, and the rest of it where it was cut."""
+
+    outline: Outline
+    cut: Fitted | None
+
+
+_Key = tuple[str, int, int, Budget]
+
 
 class SampleMemory:
     """What was learned about samples and need not be learned again, kept across stages.
@@ -99,8 +140,9 @@ class SampleMemory:
     def __init__(self, processor: HocketProcessor, *, cache_mb: int) -> None:
         rate = processor.sounds.rate if processor.sounds else None
         resampler = processor.sounds.resampler if processor.sounds else "soxr"
-        self.media = DecodedMedia(megabytes=cache_mb, rate=rate, resampler=resampler)
-        self.outlines: OrderedDict[tuple[str, int, int], Outline] = OrderedDict()
+        mix = processor.media.mix
+        self.media = DecodedMedia(megabytes=cache_mb, rate=rate, resampler=resampler, mix=mix)
+        self.outlines: OrderedDict[_Key, _Known] = OrderedDict()
 
 
 class Loader:
@@ -114,7 +156,7 @@ class Loader:
         workers: decoding processes; 0 decodes here.
         memory: outlines and decoded media of earlier stages; None starts without.
         state: where to go on.
-        max_bad_share: share of unreadable samples that stops the run.
+        faults: what happens to samples that cannot be used.
     """
 
     def __init__(
@@ -127,16 +169,18 @@ class Loader:
         workers: int = 0,
         memory: SampleMemory | None = None,
         state: PackerState | None = None,
-        max_bad_share: float = 0.01,
+        faults: FaultPolicy | None = None,
     ) -> None:
         self._mixture = mixture
         self._shape = shape
         self._workers = workers
-        self._max_bad_share = max_bad_share
+        self._faults = BadSamples(faults or FaultPolicy())
         memory = memory or SampleMemory(processor, cache_mb=0)
-        self._decoder = _Decoder(mixture, processor, augmenter, memory)
+        self._decoder = _Decoder(mixture, processor, augmenter, memory, shape, self._faults.lost)
         self._start = state or PackerState()
         self._bad = self._start.bad
+        self._unused = 0
+        self._told = self._start.cuts != UNCUT
 
     def __iter__(self) -> Iterator[StepBatches]:
         loader = DataLoader(
@@ -145,56 +189,73 @@ class Loader:
             sampler=_Plans(self),
             num_workers=self._workers,
         )
-        seen = failed = 0
+        dropped = self._start.dropped
         # Raised here: the `DataLoader` would bury an error of a worker in a traceback.
         for step in loader:
-            seen += len(step.samples) + len(step.dropped)
-            failed += len(step.dropped)
+            for bad in step.dropped:
+                self._faults.add(bad)
+            dropped += len(step.dropped)
+            after = step.after
+            taken = after.cursor - after.bad - after.cuts.skipped - len(after.pool)
             if step.dropped:
-                self._check_share(failed, seen, step.dropped[-1])
+                self._faults.check(dropped, taken // self._shape.world)
             if len(step.micro) < self._shape.accumulate:
-                raise TrainingError(f"no sample of a batch could be decoded: {step.dropped[-1]}")
-            yield step
+                last = step.dropped[-1].reason
+                raise TrainingError(f"no sample of a batch could be decoded: {last}")
+            yield replace(step, after=step.after._replace(dropped=dropped))
 
     def plans(self) -> Iterator[StepPlan]:
         """Yield the plan of every step from the start state on, for ever."""
         shape = self._shape
-        packer = Packer(
-            self._length, budget=shape.tokens_per_row, pool=shape.pool, state=self._start
-        )
+        packer = Packer(self._measure, budget=shape.budget, pool=shape.pool, state=self._start)
         while True:
             rows = [packer.next_row() for _ in range(shape.rows)]
-            mine = rows[shape.rank :: shape.world]
-            size = len(mine) // shape.accumulate
-            micro = tuple(tuple(mine[at : at + size]) for at in range(0, len(mine), size))
-            yield StepPlan(micro, packer.state)
+            prices = [shape.prices.of(row.cost) for row in rows]
+            shares = share_out(prices, world=shape.world, accumulate=shape.accumulate)
+            micro = tuple(tuple(rows[at] for at in batch) for batch in shares[shape.rank])
+            total = functools.reduce(Cost.__add__, (row.cost for row in rows))
+            fill = shape.budget.shares(total, rows=shape.rows)
+            yield StepPlan(micro, packer.state, fill)
 
-    def _length(self, position: int) -> int | None:
-        """Return the tokens of a sample, or None when it cannot be used."""
+    def _measure(self, position: int) -> Measured:
+        """Return what a sample costs and what had to be cut, or that it cannot be used."""
         try:
-            outline = self._decoder.outline(self._mixture.ref(position))
-            length = len(outline.input_ids)
-            if length > self._shape.tokens_per_row:
-                raise DataError(
-                    f"{outline.source}: {length} tokens do not fit a row of "
-                    f"{self._shape.tokens_per_row}. Raise tokens_per_row or shorten the sample."
-                )
+            known = self._decoder.known(self._mixture.ref(position))
+        except OverlongError as error:
+            return self._leave_out(error)
         except HocketError as error:
             self._count_bad(error, position)
-            return None
-        return length
+            return self._unusable(Measured(None), error)
+        self._unused = 0
+        cuts = known.cut.cuts if known.cut else UNCUT
+        if known.cut:
+            what = cuts._replace(samples=0).told()
+            self._tell(f"{known.outline.source} is cut to fit its row ({what})")
+        return Measured(known.outline.cost, cuts)
+
+    def _leave_out(self, error: OverlongError) -> Measured:
+        if self._shape.overlong is Overlong.STOP:
+            raise error
+        self._tell(f"sample left out: {error}")
+        return self._unusable(Measured(None, Cuts(skipped=1)), error)
+
+    def _tell(self, text: str) -> None:
+        """Name the first sample that is cut or too long; the others are counted."""
+        if not self._told and self._shape.rank == 0:
+            warn(f"{text}. Others like it are counted.")
+        self._told = True
+
+    def _unusable(self, found: Measured, error: HocketError) -> Measured:
+        self._unused += 1
+        if self._unused > len(self._mixture):
+            raise DataError(f"no sample of a whole epoch can be used; the last: {error}")
+        return found
 
     def _count_bad(self, error: HocketError, position: int) -> None:
         warn(f"sample left out: {error}")
         self._bad += 1
-        self._check_share(self._bad, position + 1, str(error))
-
-    def _check_share(self, bad: int, seen: int, last: str) -> None:
-        if bad / max(seen, 200) > self._max_bad_share:
-            raise DataError(
-                f"{bad} of {seen} samples cannot be used; the last: {last} "
-                "Mend the data or raise data.max_bad_share."
-            )
+        self._faults.add(self._decoder.bad_sample(position, error))
+        self._faults.check(self._bad, position + 1)
 
 
 class _Plans:
@@ -216,27 +277,47 @@ class _Decoder(Dataset[StepBatches]):
         processor: HocketProcessor,
         augmenter: Augmenter,
         memory: SampleMemory,
+        shape: StepShape,
+        lost: Mapping[int, str],
     ) -> None:
+        self._lost = lost
+        self._budget = shape.budget
+        self._cuts = shape.overlong is Overlong.FIT
         self._mixture = mixture
         self._processor = processor
         self._augmenter = augmenter
         self._media = memory.media
         self._outlines = memory.outlines
 
-    def outline(self, ref: SampleRef) -> Outline:
-        """Return tokens and plans of a sample; headers are read, nothing is decoded."""
-        # A rewritten sample has other tokens in another epoch.
-        key = (ref.dataset, ref.row, ref.epoch if self._augmenter.rewrites else 0)
+    def known(self, ref: SampleRef) -> _Known:
+        """Return tokens and plans of a sample; headers are read, nothing is decoded.
+
+        Raises:
+            OverlongError: it does not fit its row and may not, or cannot, be cut.
+            HocketError: it cannot be used.
+        """
+        # A rewritten sample has other tokens in another epoch, and a stage other rows.
+        epoch = ref.epoch if self._augmenter.rewrites else 0
+        key = (ref.dataset, ref.row, epoch, self._budget)
         if key not in self._outlines:
             conversation, _ = self._changed(ref)
             check_conversation(conversation, need_answer=True)
-            self._outlines[key] = self._processor.measure(conversation)
+            fitted = fit(conversation, self._processor, self._budget)
+            if fitted.cuts == UNCUT:
+                self._outlines[key] = _Known(fitted.outline, None)
+            elif self._cuts:
+                self._outlines[key] = _Known(fitted.outline, fitted)
+            else:
+                raise OverlongError(
+                    f"{conversation.source}: does not fit a row of {self._budget.told()}. "
+                    "Make rows larger, or set data.overlong=fit"
+                )
             if len(self._outlines) > REMEMBERED_OUTLINES:
                 self._outlines.popitem(last=False)
         return self._outlines[key]
 
     def __getitem__(self, plan: StepPlan) -> StepBatches:
-        dropped: list[str] = []
+        dropped: list[BadSample] = []
         micro: list[Batch] = []
         samples: list[str] = []
         tokens = positions = 0
@@ -250,22 +331,37 @@ class _Decoder(Dataset[StepBatches]):
             samples += [f"{one.outline.source} ({one.outline.id})" for row in kept for one in row]
             tokens += sum(len(one.outline.input_ids) for row in kept for one in row)
             positions += batch["input_ids"].numel()
-        return StepBatches(micro, plan.after, samples, tokens, positions - tokens, dropped)
+        padding = positions - tokens
+        return StepBatches(micro, plan.after, samples, tokens, padding, dropped, plan.fill)
 
-    def _decode_row(self, row: Row, dropped: list[str]) -> list[Example]:
+    def bad_sample(self, position: int, error: HocketError) -> BadSample:
+        """Return the name of a sample that cannot be used, for the list of them."""
+        ref = self._mixture.ref(position)
+        try:
+            name = self._mixture.read(ref).id
+        except DataError:
+            name = ""
+        number = row_number(self._mixture.sources[ref.dataset], ref.row)
+        lost = isinstance(error, LostDecoderError)
+        return BadSample(ref.dataset, number, name, str(error), position, lost)
+
+    def _decode_row(self, row: Row, dropped: list[BadSample]) -> list[Example]:
         examples = []
         for position in row.positions:
-            ref = self._mixture.ref(position)
             try:
-                examples.append(self._decode(ref))
+                if position in self._lost:
+                    raise LostDecoderError(self._lost[position])
+                examples.append(self._decode(self._mixture.ref(position)))
             except HocketError as error:
-                dropped.append(str(error))
+                dropped.append(self.bad_sample(position, error))
         return examples
 
     def _decode(self, ref: SampleRef) -> Example:
-        outline = self.outline(ref)
+        outline, cut = self.known(ref)
         # The sound of a video is looked for in its file, so before frames are held in memory.
         conversation, bound = self._changed(ref)
+        if cut:
+            conversation, bound = cut.conversation, bound.renumbered(cut.kept)
         with torch.no_grad():
             return self._processor.encode(
                 self._media.hold(conversation),

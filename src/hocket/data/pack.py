@@ -1,8 +1,9 @@
-"""Samples become rows of a fixed length, with little padding and no sample cut.
+"""Samples become rows of a bounded cost, with little padding and no sample cut.
 
 Each row starts with the sample that has waited longest, then takes from a bounded pool whatever
-still fits, longest first. The pool is a list of positions, so the packer's whole state is a few
-integers, and a resumed run packs the very same rows.
+still fits, longest first; samples stand in a row in the order in which they were read. The pool is
+a list of positions, so the packer's whole state is a few integers, and a resumed run packs the very
+same rows. Which rows there are depends on nothing but the samples, the budget and the pool.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hocket._errors import DataError
+from hocket.data.budget import UNCUT, Budget, Cuts
+from hocket.tokens.example import Cost
 
 
 class PackerState(NamedTuple):
@@ -21,27 +24,43 @@ class PackerState(NamedTuple):
         cursor: position of the next sample to read.
         pool: positions read and not yet packed, oldest first.
         bad: samples left out so far.
+        dropped: samples of this rank left out of their rows so far, found bad when decoded.
+        cuts: what was cut of the samples read so far.
     """
 
     cursor: int = 0
     pool: tuple[int, ...] = ()
     bad: int = 0
+    dropped: int = 0
+    cuts: Cuts = UNCUT
+
+
+class Measured(NamedTuple):
+    """What a sample costs in a row.
+
+    Attributes:
+        cost: its cost, or None to leave it out.
+        cuts: what had to be cut; a sample that is left out and counts as cut is not a bad one.
+    """
+
+    cost: Cost | None
+    cuts: Cuts = UNCUT
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Positions of the samples that share a row, and their length together in tokens."""
+    """Positions of the samples that share a row, ascending, and what they cost together."""
 
     positions: tuple[int, ...]
-    tokens: int
+    cost: Cost
 
 
 class Packer:
     """Fills rows from an endless sequence of samples.
 
     Args:
-        length_of: returns the tokens of the sample at a position, or None to leave it out.
-        budget: length of a row in tokens; a sample alone may not be longer.
+        measure: returns what the sample at a position costs.
+        budget: the most a row may cost; a sample alone may not cost more.
         pool: samples to look ahead.
         state: where to go on.
 
@@ -51,19 +70,19 @@ class Packer:
 
     def __init__(
         self,
-        length_of: Callable[[int], int | None],
+        measure: Callable[[int], Measured],
         *,
-        budget: int,
+        budget: Budget,
         pool: int,
         state: PackerState | None = None,
     ) -> None:
-        self._length_of = length_of
+        self._measure = measure
         self._budget = budget
         self._size = pool
         self._state = state or PackerState()
-        self._lengths: dict[int, int] = {}
+        self._costs: dict[int, Cost] = {}
         for position in self._state.pool:
-            self._lengths[position] = self._known_length(position)
+            self._costs[position] = self._known_cost(position)
 
     @property
     def state(self) -> PackerState:
@@ -75,38 +94,40 @@ class Packer:
         pool = self._refill()
         first, *rest = pool
         chosen = [first]
-        room = self._budget - self._lengths[first]
-        for position in sorted(rest, key=lambda at: (-self._lengths[at], at)):
-            if self._lengths[position] <= room:
+        total = self._costs[first]
+        for position in sorted(rest, key=lambda at: (-self._costs[at].tokens, at)):
+            together = total + self._costs[position]
+            if self._budget.has_room(together):
                 chosen.append(position)
-                room -= self._lengths[position]
+                total = together
         taken = set(chosen)
         left = tuple(position for position in pool if position not in taken)
         self._state = self._state._replace(pool=left)
         for position in chosen:
-            del self._lengths[position]
-        return Row(tuple(sorted(chosen)), self._budget - room)
+            del self._costs[position]
+        return Row(tuple(sorted(chosen)), total)
 
     def _refill(self) -> list[int]:
         """Read on until the pool is full; leave out what cannot be measured."""
-        cursor, bad = self._state.cursor, self._state.bad
+        cursor, bad, cuts = self._state.cursor, self._state.bad, self._state.cuts
         pool = list(self._state.pool)
         while len(pool) < max(self._size, 1):
-            length = self._length_of(cursor)
-            if length is None:
-                bad += 1
-            else:
+            cost, cut = self._measure(cursor)
+            cuts = cuts.plus(cut)
+            if cost is not None:
                 pool.append(cursor)
-                self._lengths[cursor] = length
+                self._costs[cursor] = cost
+            elif cut == UNCUT:
+                bad += 1
             cursor += 1
-        self._state = PackerState(cursor, tuple(pool), bad)
+        self._state = self._state._replace(cursor=cursor, pool=tuple(pool), bad=bad, cuts=cuts)
         return pool
 
-    def _known_length(self, position: int) -> int:
-        length = self._length_of(position)
-        if length is None:
+    def _known_cost(self, position: int) -> Cost:
+        cost, _ = self._measure(position)
+        if cost is None:
             raise DataError(
                 f"sample {position} of the run was usable when the state was saved and is not now. "
                 "Put its file back as it was."
             )
-        return length
+        return cost

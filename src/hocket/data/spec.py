@@ -3,8 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from hocket.tokens.layout import OptionValue
+
+
+class OnBad(StrEnum):
+    """What a run does with a sample that cannot be used: leave it out and count it, or stop."""
+
+    SKIP = "skip"
+    STOP = "stop"
+
+
+class Overlong(StrEnum):
+    """What a run does with a sample that costs more than a row may.
+
+    ``fit`` cuts it: pixels, frames and seconds first, then whole media, then words. ``skip`` leaves
+    it out, which is counted but not as bad. ``stop`` stops the run.
+    """
+
+    FIT = "fit"
+    SKIP = "skip"
+    STOP = "stop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +40,7 @@ class DatasetSpec:
         weight: share of the rows used in one epoch; 2.0 shows every row twice, 0.5 half of them.
         without_rows: JSON file with a list of row numbers to leave out; empty leaves none out.
         max_rows: rows used at most, the first ones; 0 uses all.
+        on_bad: ``skip`` or ``stop`` at a row that cannot be used; empty takes the mixture's.
     """
 
     path: str
@@ -30,6 +51,7 @@ class DatasetSpec:
     weight: float = 1.0
     without_rows: str = ""
     max_rows: int = 0
+    on_bad: OnBad | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +67,13 @@ class DataSpec:
             its rows to the power of 1 / temperature.
         augment: name of an augmentation -> its options, for training samples only.
         max_bad_share: share of rows that may be unreadable before the run stops.
+        on_bad: ``skip`` counts and names rows that cannot be used, ``stop`` stops at the first.
+        overlong: ``fit`` cuts a sample that is too long for a row, ``skip`` leaves it out, ``stop``
+            stops the run.
+        quarantine: JSON lines of rows to leave out, of any of the data sets, as
+            ``hocket data check --quarantine`` writes them; empty leaves none out.
+        decode_deadline_seconds: how long the decoder of one medium may take; it runs in a process
+            of its own, so a hang or a crash costs that sample alone. 0 decodes without one.
     """
 
     datasets: dict[str, DatasetSpec]
@@ -54,3 +83,7 @@ class DataSpec:
     temperature: float = 1.0
     augment: dict[str, dict[str, OptionValue]] = field(default_factory=dict)
     max_bad_share: float = 0.01
+    on_bad: OnBad = OnBad.SKIP
+    overlong: Overlong = Overlong.FIT
+    quarantine: str = ""
+    decode_deadline_seconds: float = 60.0

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -24,6 +25,9 @@ from hocket.media.container import check_codec, opened, packets
 from hocket.media.limits import DEFAULT_LIMITS, Limits
 from hocket.media.resample import Resampler, Wave, resample, resampled_length
 from hocket.media.where import Where, reason
+
+Mix = Literal["mean", "first"]
+"""What several channels become: their mean, or the first, which torchaudio's fbank reads alone."""
 
 _BLOCK_FRAMES = 1 << 18
 # Codecs round to whole packets and encoders add silence, so the header may be off by this much.
@@ -103,11 +107,22 @@ class Audio:
         return _count_resampled(self._header(limits), rate, resampler, self.where.name)
 
     def load(
-        self, rate: int, limits: Limits = DEFAULT_LIMITS, *, resampler: Resampler = "soxr"
+        self,
+        rate: int,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        resampler: Resampler = "soxr",
+        mix: Mix = "mean",
     ) -> Wave:
-        """Return the samples, float32 (L,), channels averaged, at ``rate`` Hz.
+        """Return the samples, float32 (L,), at ``rate`` Hz.
 
         The caller owns the array.
+
+        Args:
+            rate: samples per second.
+            limits: what a file may cost.
+            resampler: how another rate becomes this one.
+            mix: what several channels become; samples in memory have one.
 
         Raises:
             MediaError: not a sound, damaged, cut off, empty, not finite, or over a limit.
@@ -117,7 +132,7 @@ class Audio:
         if self.wave is not None:
             wave = self.wave
         else:
-            wave = self._decode(limits)
+            wave = self._decode(limits, mix)
             _check_wave(wave, self.where.name)
         if header.rate == rate:
             return wave.copy() if wave is self.wave else wave
@@ -145,11 +160,11 @@ class Audio:
             )
         return header
 
-    def _decode(self, limits: Limits) -> Wave:
+    def _decode(self, limits: Limits, mix: Mix) -> Wave:
         with _sound_file(self.where) as file:
             if file is not None:
-                return _read_blocks(file, self.where)
-        return _decode_container(self.where, limits)
+                return _read_blocks(file, self.where, mix)
+        return _decode_container(self.where, limits, mix)
 
     def __eq__(self, other: object) -> bool:
         """Compare places and rates, and samples where there are any."""
@@ -226,12 +241,13 @@ def _check_riff_length(where: Where, file: soundfile.SoundFile) -> None:
         )
 
 
-def _read_blocks(file: soundfile.SoundFile, where: Where) -> Wave:
-    # Averaging block by block keeps a many-channel file from taking many times its mono size.
+def _read_blocks(file: soundfile.SoundFile, where: Where, mix: Mix) -> Wave:
+    # Mixing block by block keeps a many-channel file from taking many times its mono size.
     blocks: list[Wave] = []
     try:
         while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-            blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
+            one = mix == "first" or block.shape[1] == 1
+            blocks.append(block[:, 0].copy() if one else block.mean(axis=1))
     except soundfile.LibsndfileError as error:
         raise MediaError(
             f"{where.name}: the sound is damaged ({reason(error)}). "
@@ -273,7 +289,7 @@ def _header_in_container(where: Where, limits: Limits) -> _Header:
         return _Header(round(length * unit * rate), rate)
 
 
-def _decode_container(where: Where, limits: Limits) -> Wave:
+def _decode_container(where: Where, limits: Limits, mix: Mix) -> Wave:
     header = _header_in_container(where, limits)
     # A file may hold more than its header says; the cap is on what comes out.
     most = header.samples + int(_SLACK_SECONDS * header.rate)
@@ -284,7 +300,9 @@ def _decode_container(where: Where, limits: Limits) -> Wave:
         resampler = AudioResampler(format="fltp", rate=header.rate)
         for frame in _frames_and_end(container, stream):
             for part in resampler.resample(frame):
-                pieces.append(part.to_ndarray().mean(axis=0, dtype=np.float32))
+                channels = part.to_ndarray()
+                one = channels[0] if mix == "first" else channels.mean(axis=0, dtype=np.float32)
+                pieces.append(one)
                 count += part.samples
             if count > most:
                 break

@@ -187,6 +187,11 @@ def _opened(where: Where, limits: Limits) -> Iterator[PIL.Image.Image]:
                 f"{where.name}: not a picture in a known format ({', '.join(formats)}). "
                 f"Convert it to PNG or JPEG."
             ) from error
+        except PIL.Image.DecompressionBombError as error:
+            raise MediaError(
+                f"{where.name}: more pixels than any picture here may have ({reason(error)}). "
+                f"Shrink it or remove its row."
+            ) from error
         with picture:
             _check_size(where.name, _size(picture), limits)
             yield picture

@@ -7,20 +7,23 @@ Letters: U encoder units.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from hocket._errors import AlignmentError, ConfigError, MediaError
 from hocket.chat.conversation import Medium
-from hocket.media.audio import Audio
-from hocket.media.frames import FrameSampler
+from hocket.media.audio import Audio, Mix
+from hocket.media.frames import Fewer, FrameSampler
 from hocket.media.image import Image
 from hocket.media.video import Video
 from hocket.tokens.example import Outline
-from hocket.tokens.layout import AudioLayout, ImageLayout
+from hocket.tokens.layout import AudioLayout, ImageLayout, options_of
 from hocket.tokens.span import Modality, Plan
+
+LEAST_FRAMES = 2
+"""Frames that a video keeps when it is shortened: its first and its last."""
 
 
 class MediaTransform(Protocol):
@@ -66,6 +69,12 @@ class MediaCutter:
     sounds: AudioLayout | None
     sampler: FrameSampler | None
 
+    @property
+    def mix(self) -> Mix:
+        """What several channels of a sound become: the layout's option, or their mean."""
+        options = options_of(self.sounds) if self.sounds else {}
+        return "first" if options.get("mix") == "first" else "mean"
+
     def after(self, kind: Modality) -> tuple[str, ...]:
         """Return the texts behind each piece of a medium of that kind."""
         layout = {Modality.IMAGE: self.images, Modality.VIDEO: self.films}.get(kind)
@@ -99,6 +108,34 @@ class MediaCutter:
         info = medium.probe()
         return films.plan(info.height, info.width, frames=medium.pick_count(sampler))
 
+    def smaller(self, medium: Medium, plan: Plan, source: str, *, pictures: int) -> Plan | None:
+        """Return a smaller plan of a medium, or None where it is as small as it may get.
+
+        A picture loses pixels, as its layout says; a video an eighth of its frames, down to two; a
+        sound an eighth of its samples from the end, down to one second.
+
+        Args:
+            medium: the picture, video or sound.
+            plan: what was planned for it so far.
+            source: names the sample in messages.
+            pictures: pictures in the sample, where they share a budget of pixels.
+        """
+        if isinstance(medium, Image):
+            height, width = medium.size()
+            return self._need_images(source).smaller(plan, height, width, media=pictures)
+        if isinstance(medium, Audio):
+            layout = self._need_sounds(source)
+            before = plan.kept or medium.frames(layout.rate, resampler=layout.resampler)
+            kept = max(before * 7 // 8, layout.rate)
+            return replace(layout.plan(kept), kept=kept) if kept < before else None
+        films, sampler = self._need_films(source)
+        before = plan.kept or medium.pick_count(sampler)
+        kept = max(before * 7 // 8, LEAST_FRAMES)
+        if kept >= before:
+            return None
+        info = medium.probe()
+        return replace(films.plan(info.height, info.width, frames=kept), kept=kept)
+
     def image_units(
         self, image: Image, plan: Plan, transform: MediaTransform | None, index: int, at: Outline
     ) -> np.ndarray:
@@ -113,7 +150,7 @@ class MediaCutter:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Decode a video into float32 (U, ...) and float32 (U,) seconds."""
         films, sampler = self._need_films(at.source)
-        frames, seconds = video.load(sampler)
+        frames, seconds = video.load(Fewer(sampler, plan.kept) if plan.kept else sampler)
         if transform:
             frames = transform(Modality.VIDEO, frames, index=index, limit=None)
         units = _checked(films.units(frames, plan), plan, at, video)
@@ -125,7 +162,7 @@ class MediaCutter:
     ) -> np.ndarray:
         """Decode a sound into float32 (U, ...)."""
         layout = self._need_sounds(at.source)
-        wave = sound.load(layout.rate, resampler=layout.resampler)
+        wave = sound.load(layout.rate, resampler=layout.resampler, mix=self.mix)[: plan.kept]
         if transform:
             limit = layout.capacity(plan)
             wave = transform(Modality.AUDIO, wave, index=index, limit=limit)

@@ -127,8 +127,15 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         *,
         for_answer: bool = False,
         thinking: bool | None = None,
+        plans: Sequence[Plan] | None = None,
     ) -> Outline:
         """Tokenise a conversation and plan its media from their headers, decoding nothing.
+
+        Args:
+            conversation: the dialogue.
+            for_answer: open the assistant's next turn, for generation.
+            thinking: whether the turn opens with thinking; None leaves it to the template.
+            plans: one for each medium, such as smaller ones than the layouts would make.
 
         Raises:
             MediaError: a header cannot be read.
@@ -136,7 +143,8 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         """
         conversation = self.prepare(conversation)
         tokens = self.text.encode(conversation, for_answer=for_answer, thinking=thinking)
-        plans = self.media.plans(list(conversation.media()), conversation.source)
+        if plans is None:
+            plans = self.media.plans(list(conversation.media()), conversation.source)
         return self._expand(tokens, plans, conversation)
 
     def encode(

@@ -27,11 +27,15 @@ class Plan:
         units: encoder inputs: tiles of a picture, frames of a video, chunks of a sound.
         patches: encoder output grid of one unit, (height, width); (1, frames) for sound.
         valid: for sound, encoder frames that are not padding, one count per unit.
+        heard: the same before an encoder that pools them has done so, where it does.
         rows: rows in the token sequence, over all units.
         grid: what the rows show, as (time, height, width); learned rows are not counted.
         tiles: for pictures cut into tiles, their (rows, columns); an overview is not counted.
         pieces: rows of each stretch that the layout's `after` text follows; None for one stretch.
+        frames: frames of a video; 0 for everything else.
         behind: further texts behind each piece of this medium alone, tokenised one by one.
+        kept: frames of a video or samples of a sound that are used, where the medium was cut to
+            fit a budget; None for all.
     """
 
     units: int
@@ -42,6 +46,9 @@ class Plan:
     tiles: tuple[int, int] = (1, 1)
     pieces: tuple[int, ...] | None = None
     behind: tuple[str, ...] = ()
+    heard: tuple[int, ...] | None = None
+    frames: int = 0
+    kept: int | None = None
 
     def repeat(self, frames: int, *, pool: int = 1) -> Plan:
         """Return the plan of a video of such frames, of which every `pool` share their rows."""
@@ -50,6 +57,7 @@ class Plan:
         return replace(
             self,
             units=frames * self.units,
+            frames=frames,
             rows=steps * self.rows,
             grid=(steps, height, width),
             pieces=(self.pieces or (self.rows,)) * steps,

@@ -31,7 +31,8 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from hocket._errors import ConfigError, DataError
-from hocket.chat.conversation import Conversation
+from hocket._log import warn
+from hocket.chat.conversation import Conversation, Role
 from hocket.chat.template import to_messages
 from hocket.tokens.sentencepiece import without_dummy_prefix
 from hocket.tokens.tokenizer import AUDIO, IMAGE, VIDEO
@@ -55,6 +56,8 @@ class TextRules:
             ``mm_use_im_start_end``.
         image_end: text behind each picture, ``<im_end>`` with LLaVA's ``mm_use_im_start_end``.
         strip: leave out white space around each message, as VILA does.
+        drop: placeholders that are left out where a text spells them, with the white space around
+            that text, as VILA 2 does.
     """
 
     chunked: bool = False
@@ -62,6 +65,7 @@ class TextRules:
     image_start: str = ""
     image_end: str = ""
     strip: bool = False
+    drop: tuple[str, ...] = ()
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any] | None) -> TextRules:
@@ -70,13 +74,15 @@ class TextRules:
         Raises:
             ConfigError: an option has no such name.
         """
+        given = dict(options or {})
         known = [one.name for one in fields(cls)]
-        if unknown := sorted(set(options or {}) - set(known)):
+        if unknown := sorted(set(given) - set(known)):
             raise ConfigError(
                 f"text_rules has {', '.join(unknown)}, expected some of {', '.join(known)}. "
                 "Remove it from processor_config.json, or use a newer hocket."
             )
-        return cls(**(options or {}))
+        # JSON has no tuples.
+        return cls(**given | {"drop": tuple(given.get("drop", ()))})
 
 
 class Tokens(NamedTuple):
@@ -140,7 +146,9 @@ class TextEncoder:
 
         Args:
             conversation: the dialogue.
-            for_answer: open the assistant's next turn.
+            for_answer: open the assistant's next turn; without it, a last answer that the row
+                marks as cut off (VITA's ``end_tag: false``) is not closed, so that its end is not
+                learned.
             thinking: what the template reads as ``enable_thinking``; None leaves it to the
                 template.
 
@@ -157,6 +165,8 @@ class TextEncoder:
             conversation.source,
             {"add_generation_prompt": for_answer, **choice},
         )
+        if learned and not for_answer and _is_cut_off(conversation):
+            text, learned = self._unclosed(text, learned)
         starts = [start for start, _ in learned]
         placed = list(self._place(text, mark, starts))
         mask = [_inside(learned, starts, start, stop) for _, start, stop in placed]
@@ -219,6 +229,9 @@ class TextEncoder:
         # The assistant may use added tokens that are part of the language, such as <think>.
         cutter = self._control if message["role"] == "assistant" else self._every
         content = [dict(part) for part in message["content"]]
+        for part in content if self.rules.drop else []:
+            if part["type"] == "text":
+                part["text"] = _dropped(part["text"], self.rules.drop)
         if self.rules.strip:
             _strip(content)
         run: list[dict[str, Any]] = []
@@ -230,6 +243,17 @@ class TextEncoder:
                 one["text"] = text
             run = []
         return message | {"content": [one for part in content for one in self._framed(part)]}
+
+    def _unclosed(
+        self, text: str, learned: list[tuple[int, int]]
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """Leave out the control token that closes the last answer, and what is behind it."""
+        start, stop = learned[-1]
+        for token in self.tokenizer.added_tokens_decoder.values():
+            if token.special and text.endswith(token.content, start, stop):
+                stop -= len(token.content)
+                break
+        return text[:stop], [*learned[:-1], (start, stop)]
 
     def _framed(self, part: dict[str, Any]) -> list[dict[str, Any]]:
         """Put the rules' texts around a picture; they are no one's text, so they stay whole."""
@@ -328,6 +352,23 @@ def _free_mark(messages: Iterable[Mapping[str, Any]], tools: list[Any], source: 
     raise ConfigError(
         f"{source}: the text uses all private-use characters U+E000 to U+E00F. Remove one of them."
     )
+
+
+def _is_cut_off(conversation: Conversation) -> bool:
+    """Say whether the row tells that its last answer was interrupted."""
+    if not conversation.messages or conversation.meta.get("end_tag") is not False:
+        return False
+    last = conversation.messages[-1]
+    return last.role is Role.ASSISTANT and last.train is not False
+
+
+def _dropped(text: str, tokens: Iterable[str]) -> str:
+    """Leave out placeholders, and the white space around a text that spells one."""
+    for token in tokens:
+        if token in text:
+            warn(f"{token!r} in a text is left out, as this checkpoint was trained: {text[:60]!r}.")
+            text = text.replace(token, "").strip()
+    return text
 
 
 def _strip(content: list[dict[str, Any]]) -> None:

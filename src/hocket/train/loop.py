@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ class Report:
         padding: padded positions over all positions on this rank.
         step_seconds: wall time of the step, data included.
         data_seconds: of it, waiting for data.
+        fill: share of each limit of the rows that is used on all ranks, by name.
+        cuts: what was cut of samples to fit them into rows since the start of the stage, by kind.
     """
 
     loss: float
@@ -50,6 +52,8 @@ class Report:
     padding: float
     step_seconds: float
     data_seconds: float
+    fill: dict[str, float] = field(default_factory=dict)
+    cuts: dict[str, int] = field(default_factory=dict)
 
 
 Hook = Callable[[TrainState, Report], None]
@@ -76,8 +80,8 @@ def fit(
         started = time.perf_counter()
         step = next(batches)
         data_seconds = time.perf_counter() - started
-        for reason in step.dropped:
-            warn(f"sample left out of its row: {reason}")
+        for bad in step.dropped:
+            warn(f"sample left out of its row: {bad.reason}")
         _seed_dropout(seed, state, runtime.rank)
         lr_share = set_learning_rate(optimizer, stage, state.step)
         targets = runtime.sum_over_ranks(sum(count_targets(batch) for batch in step.micro))
@@ -100,6 +104,8 @@ def fit(
             padding=step.padding / (step.padding + step.tokens),
             step_seconds=seconds,
             data_seconds=data_seconds,
+            fill=step.fill,
+            cuts=step.after.cuts.counted(),
         )
         for hook in hooks:
             hook(state, report)

@@ -1,4 +1,4 @@
-"""The live display of a run: stage, step, loss, tokens per second, time left, memory, checkpoint.
+"""The live display of a run: where the run stands, how fast it is, how full its rows are.
 
 On a terminal one line is redrawn in place; elsewhere a plain line is printed now and then.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from hocket.data.budget import Cuts
 from hocket.train.loop import Report
 from hocket.train.recipe import Stage
 from hocket.train.state import TrainState
@@ -38,7 +40,8 @@ class Progress(AbstractContextManager["Progress"]):
         self._console = console
         self._live = Live(console=console, transient=True, auto_refresh=False)
         self._process = psutil.Process()
-        self._loss = self._rate = self._step_seconds = 0.0
+        self._loss = self._rate = self._step_seconds = self._waiting = 0.0
+        self._sums = _Sums()
         self._last_print = time.monotonic()
         self._saved: tuple[Path, float] | None = None
 
@@ -58,6 +61,7 @@ class Progress(AbstractContextManager["Progress"]):
             table.add_row(*row)
         number = list(self._stages).index(name) + 1
         self._loss = 0.0
+        self._sums = _Sums()
         self._console.print(
             f"[bold]stage {number}/{len(self._stages)}: {name}[/bold]  {stage.steps} steps of "
             f"{stage.rows} x {stage.tokens_per_row} tokens, data: {', '.join(stage.data)}"
@@ -73,6 +77,10 @@ class Progress(AbstractContextManager["Progress"]):
         self._loss = _smooth(self._loss, report.loss)
         self._rate = _smooth(self._rate, report.tokens / report.step_seconds)
         self._step_seconds = _smooth(self._step_seconds, report.step_seconds)
+        self._waiting = _smooth(self._waiting, report.data_seconds / report.step_seconds)
+        self._sums = self._sums.plus(report)
+        if state.step == self._stages[state.stage].steps:
+            self._console.print(f"{state.stage} done: {self._sums.told(report)}", soft_wrap=True)
         if self._console.is_terminal:
             self._live.update(self._line(state, report), refresh=True)
         elif time.monotonic() - self._last_print >= PLAIN_EVERY_SECONDS:
@@ -93,10 +101,14 @@ class Progress(AbstractContextManager["Progress"]):
             f"{state.stage} {state.step}/{stage.steps}",
             f"loss {self._loss:.3f}",
             f"{self._rate:,.0f} tokens/s",
-            f"padding {report.padding:.0%}",
+            f"rows {_filled(report.fill)}" if report.fill else f"padding {report.padding:.0%}",
+            f"data {self._waiting:.0%}",
             f"{clock(left)} left",
             f"{memory:.1f} GB",
         ]
+        if report.cuts:
+            cut, skipped = (report.cuts.get(name, 0) for name in ("samples", "skipped"))
+            parts.append(f"cut {cut:,}" + (f", too long {skipped:,}" if skipped else ""))
         if self._saved:
             folder, at = self._saved
             parts.append(f"saved {folder.name} {clock(time.monotonic() - at)} ago")
@@ -109,6 +121,37 @@ class Progress(AbstractContextManager["Progress"]):
         names = list(self._stages)
         before = names[: names.index(state.stage)]
         return sum(self._stages[name].steps for name in before) + state.step
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Sums over the steps of a stage that this process has done."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    fill: Mapping[str, float] = field(default_factory=dict)
+
+    def plus(self, report: Report) -> _Sums:
+        fill = {name: self.fill.get(name, 0.0) + share for name, share in report.fill.items()}
+        return _Sums(
+            self.steps + 1,
+            self.seconds + report.step_seconds,
+            self.waited + report.data_seconds,
+            fill,
+        )
+
+    def told(self, last: Report) -> str:
+        fill = {name: share / self.steps for name, share in self.fill.items()}
+        parts = [f"rows {_filled(fill)}"] if fill else []
+        parts.append(f"{self.waited / self.seconds:.0%} of the time waiting for data")
+        return ", ".join([*parts, Cuts(**last.cuts).told() or "no sample cut"])
+
+
+def _filled(fill: Mapping[str, float]) -> str:
+    """Return which part of the rows is used: of tokens, then of the other limits."""
+    others = [f"{name.replace('_', ' ')} {share:.0%}" for name, share in fill.items()][1:]
+    return f"{fill['tokens']:.0%} full" + (f" ({', '.join(others)})" if others else "")
 
 
 def clock(seconds: float) -> str:

@@ -24,6 +24,7 @@ from hocket.checkpoint.directory import Loaded, load_checkpoint, write_checkpoin
 from hocket.checkpoint.manifest import verify_directory, write_directory
 from hocket.checkpoint.tools.certificate import write_certificate
 from hocket.data.augment import USUAL_RATE, Augmenter
+from hocket.data.balance import Prices
 from hocket.data.faults import FaultPolicy
 from hocket.data.loader import Loader, SampleMemory, StepShape
 from hocket.data.mixture import Mixture, open_source
@@ -49,15 +50,20 @@ from hocket.train.trainable import describe_trainable, select_trainable, set_mod
 class RunStoppedError(HocketError):
     """The run was asked to stop and has saved a checkpoint.
 
+    Its exit code is 130 behind Ctrl-C, and 124 when a scheduler or the clock asked: that code tells
+    ``hocket launch`` to queue the run again.
+
     Args:
         checkpoint: where the run goes on.
+        by_hand: whether it was Ctrl-C.
     """
 
     exit_code = 130
 
-    def __init__(self, checkpoint: Path) -> None:
+    def __init__(self, checkpoint: Path, *, by_hand: bool) -> None:
         super().__init__(f"stopped and saved {checkpoint}. Run the same command to go on.")
         self.checkpoint = checkpoint
+        self.exit_code = 130 if by_hand else 124
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +102,7 @@ def train(
         hooks: called after every optimizer step.
 
     Raises:
-        RunStoppedError: SIGINT or SIGTERM came; a checkpoint was written.
+        RunStoppedError: a signal came or the time is up; a checkpoint was written.
         TrainingError: the loss is not finite, or too many samples are bad.
         MachineError: the disk is full or read-only.
     """
@@ -104,7 +110,7 @@ def train(
     if (finished / "config.json").exists():
         verify_directory(finished, hashes=False)
         return finished
-    packed_matches_unpacked(model)
+    packed_matches_unpacked(model, processor)
     runtime = Runtime()
     state, at = _resume(run, model, processor)
     names = list(run.recipe.stages)
@@ -141,6 +147,7 @@ class _Session:
         at: Path | None,
     ) -> None:
         self._run, self._name, self._model, self._processor = run, name, model, processor
+        self._began = time.monotonic()
         self._runtime, self._stop, self._memory = runtime, stop, memory
         self._stage = run.recipe.stages[name]
         adapters = adapt(model, name, self._stage, seed=run.recipe.seed, at=at)
@@ -167,6 +174,10 @@ class _Session:
             shape=StepShape(
                 rows=stage.rows,
                 tokens_per_row=stage.tokens_per_row,
+                patches_per_row=stage.patches_per_row,
+                audio_frames_per_row=stage.audio_frames_per_row,
+                overlong=self._run.data.overlong,
+                prices=prices_of(self._model),
                 accumulate=stage.accumulate,
                 pool=recipe.pool,
                 rank=runtime.rank,
@@ -195,7 +206,9 @@ class _Session:
         every = self._run.recipe.save_every
         due = state.step == self._stage.steps or bool(every and state.step % every == 0)
         # Every rank must agree to stop at the same step.
-        stopping = bool(self._runtime.sum_over_ranks(float(len(self._stop))))
+        limit = 60 * self._run.recipe.stop_after_minutes
+        asked = bool(self._stop) or (limit > 0 and time.monotonic() - self._began >= limit)
+        stopping = bool(self._runtime.sum_over_ranks(float(asked)))
         if not (due or stopping):
             return
         target = self._run.out / "checkpoints" / checkpoint_name(self._name, state.step)
@@ -203,7 +216,7 @@ class _Session:
             self._write(target, state)
         self._runtime.wait()
         if stopping:
-            raise RunStoppedError(target)
+            raise RunStoppedError(target, by_hand=signal.SIGINT in self._stop)
 
     def _write(self, target: Path, state: TrainState) -> None:
         def fill(folder: Path) -> None:
@@ -245,6 +258,17 @@ def _mixture(data: DataSpec, stage: Stage, *, seed: int) -> Mixture:
         rows = open_source(name, spec, quarantine=data.quarantine, guard=guard)
         parts[name] = (rows, weight * spec.weight)
     return Mixture(parts, seed=seed, temperature=data.temperature)
+
+
+def prices_of(model: HocketForConditionalGeneration) -> Prices:
+    """Return what media cost beside tokens: a tower's parameters over the language model's."""
+    counts = {"language_model": 0, "vision_tower": 0, "audio_tower": 0}
+    for name, parameter in model.named_parameters():
+        part = name.split(".")[1]
+        if part in counts:
+            counts[part] += parameter.numel()
+    words = max(counts["language_model"], 1)
+    return Prices(patch=counts["vision_tower"] / words, audio_frame=counts["audio_tower"] / words)
 
 
 def _resume(
@@ -308,15 +332,15 @@ def _check_same(
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list; a second SIGINT stops at once."""
+    """Collect SIGINT, SIGTERM and SIGUSR1 in a list; a second SIGINT stops at once."""
     received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if received:
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt
         received.append(number)
 
-    watched = (signal.SIGINT, signal.SIGTERM)
+    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     before = {number: signal.signal(number, note) for number in watched}
     try:
         yield received

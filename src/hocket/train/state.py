@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hocket._errors import CheckpointError
+from hocket.data.budget import Cuts
 from hocket.data.pack import PackerState
 
 _FOLDER = "training"
@@ -79,6 +80,7 @@ def read_state(folder: Path) -> TrainState:
         document = json.loads(file.read_text(encoding="utf-8"))
         packer = document.pop("packer")
         packer["pool"] = tuple(packer["pool"])
+        packer["cuts"] = Cuts(*packer.get("cuts", ()))
         return TrainState(**document, packer=PackerState(**packer))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{file} is missing or damaged. Use another checkpoint.") from error

@@ -51,15 +51,35 @@ def test_rows_follow_the_length() -> None:
     assert [whole.plan(n).rows for n in (1, 16000, 16001)] == [13, 13, 26]
 
 
+@given(samples=st.integers(1, 40000))
+def test_rows_behind_a_pool_are_those_of_qwen2_audio(samples: int) -> None:
+    layout = AudioMel(chunk_seconds=2.56, encoder_pool=2)
+    plan = layout.plan(samples)
+    mel = -(-samples // 160)
+    positions = (min(mel, 256) - 1) // 2 + 1
+    assert layout.lengths(plan)[0] == positions
+    assert (plan.valid or ())[0] == (positions - 2) // 2 + 1
+    assert plan.rows == sum(plan.valid or ())
+    assert plan.patches == (1, 64)
+
+
 @given(
     samples=st.integers(1, 40000),
     frames_per_row=st.integers(1, 9),
+    encoder_pool=st.integers(1, 3),
     trim=st.booleans(),
+    drop_rest=st.booleans(),
 )
 def test_capacity_is_the_longest_sound_of_a_plan(
-    samples: int, frames_per_row: int, trim: bool
+    samples: int, frames_per_row: int, encoder_pool: int, trim: bool, drop_rest: bool
 ) -> None:
-    layout = AudioMel(chunk_seconds=0.5, frames_per_row=frames_per_row, trim=trim)
+    layout = AudioMel(
+        chunk_seconds=0.5,
+        frames_per_row=frames_per_row,
+        encoder_pool=encoder_pool,
+        trim=trim,
+        drop_rest=drop_rest,
+    )
     plan = layout.plan(samples)
     longest = layout.capacity(plan)
     assert longest >= samples

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hocket.tokens.layout import ImageLayout
-from hocket.tokens.layout._pixels import Filter, Fit, cut, resize, rows_grid
+from hocket.tokens.layout._pixels import Filter, Fit, cut, resize, rows_grid, to_square
 from hocket.tokens.layout._tiling import tile_grid
 from hocket.tokens.layout.image_anyres import ImageAnyres, Merge
 from hocket.tokens.layout.image_dynamic_s2 import ImageDynamicS2
@@ -206,3 +206,12 @@ def test_the_grid_of_rows_is_square_where_it_can_be() -> None:
     assert rows_grid(9, (2, 3)) == (1, 6, 9)
     assert rows_grid(10) == (1, 1, 10)
     assert rows_grid(10, (2, 3)) == (1, 6, 10)
+
+
+def test_the_longest_edge_gets_the_size_and_grey_fills_the_rest() -> None:
+    pixels = np.full((20, 40, 3), 7, np.uint8)
+    for given, seen in ((pixels, (32, 64)), (pixels.swapaxes(0, 1), (64, 32))):
+        made = to_square(given, 64, fit=Fit.LONGEST, resample=Filter.BICUBIC, mean=(0.5, 0.5, 0.5))
+        assert made.shape == (64, 64, 3)
+        assert (made[: seen[0], : seen[1]] == 7).all()
+        assert (made == 116).all(axis=-1).sum() == 64 * 32

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from hocket._errors import ReaderError
+from hocket._errors import EmptyAnswerError, ReaderError
 from hocket.chat.conversation import Json
 
 Row = Mapping[str, Json]
@@ -94,7 +94,7 @@ def answer_of(value: Json, at: str) -> str:
     """
     text = text_of(value, at)
     if not text.strip():
-        raise ReaderError(f"{at} is empty, expected an answer. Fill it in or remove the row.")
+        raise EmptyAnswerError(f"{at} is empty, expected an answer. Fill it in or remove the row.")
     return text
 
 

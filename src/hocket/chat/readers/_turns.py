@@ -15,7 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from hocket._errors import ReaderError, did_you_mean
+from hocket._errors import (
+    EmptyAnswerError,
+    PlaceholderError,
+    ReaderError,
+    TurnOrderError,
+    did_you_mean,
+)
 from hocket.chat.conversation import Conversation, Json, Medium, Message, Part, Role, Text
 from hocket.chat.readers._calls import written_calls
 from hocket.chat.readers._media import NOUNS, References
@@ -114,22 +120,22 @@ def check_order(turns: Sequence[Turn], key: str, at: str) -> None:
     Results of tools stand between two turns of the assistant.
 
     Raises:
-        ReaderError: another order.
+        TurnOrderError: another order.
     """
     first = 1 if turns[0].role is Role.SYSTEM else 0
     if first == len(turns):
-        raise ReaderError(
+        raise TurnOrderError(
             f"{at}: '{key}' holds a system turn only, expected a human turn after it. "
             f"Add one or remove the row."
         )
     for index, turn in enumerate(turns[first:], start=first):
         if turn.role is Role.SYSTEM:
-            raise ReaderError(
+            raise TurnOrderError(
                 f"{turn.place}, but a system turn may only be the first. Move or remove it."
             )
         if index == first:
             if turn.role is not Role.USER:
-                raise ReaderError(
+                raise TurnOrderError(
                     f"{turn.place}, expected 'human' to speak first. "
                     f"Add the question or remove the turn."
                 )
@@ -141,7 +147,7 @@ def leading_places(turns: Sequence[Turn], references: References, at: str) -> st
     """Return the placeholders to put before the first user turn, having compared the numbers.
 
     Raises:
-        ReaderError: other numbers of placeholders and media.
+        PlaceholderError: other numbers of placeholders and media.
     """
     held = [(turn, kind) for turn in turns for kind in PLACE.findall(turn.text)]
     asked = Counter(kind for turn, kind in held if _holds_media(turn))
@@ -155,7 +161,7 @@ def leading_places(turns: Sequence[Turn], references: References, at: str) -> st
             front += f"<{kind}>\n" * given
             continue
         text = ", and one in another turn is plain text" if kind in anywhere and not wanted else ""
-        raise ReaderError(
+        raise PlaceholderError(
             f"{at}: {counted(wanted, f'<{kind}> placeholder')} but {counted(given, noun)}{text}. "
             f"Edit the row so that its human turns hold one <{kind}> for each {noun}."
         )
@@ -240,7 +246,7 @@ def _turn(turn: Json, grammar: Grammar, at: str, *, may_be_empty: bool) -> Turn:
         value = str(value)
     value = text_of(value, f"{at}.{what}")
     if role is Role.ASSISTANT and not value.strip() and not may_be_empty:
-        raise ReaderError(
+        raise EmptyAnswerError(
             f"{at}.{what} is empty, expected the answer of {speaker!r}. "
             f"Fill it in or remove the row."
         )
@@ -287,18 +293,18 @@ def _check_after(turn: Turn, before: Role) -> None:
     role = turn.role
     if role is Role.TOOL:
         if before is Role.USER:
-            raise ReaderError(
+            raise TurnOrderError(
                 f"{turn.place} right after the question, expected a call of the tool before its "
                 f"result. Add the call or remove the turn."
             )
         return
     if role is before:
-        raise ReaderError(
+        raise TurnOrderError(
             f"{turn.place}, like the turn before; expected human and gpt in turns. "
             f"Merge the two turns or add the one between them."
         )
     if role is Role.USER and before is Role.TOOL:
-        raise ReaderError(
+        raise TurnOrderError(
             f"{turn.place} right after a tool's result, expected the assistant. "
             f"Add its answer or remove the turn."
         )

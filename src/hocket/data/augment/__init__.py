@@ -15,6 +15,7 @@ Letters: N frames, H height, W width, L samples, U units, M mel bins, F mel fram
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -249,6 +250,18 @@ class BoundAugmenter:
         self._key = key
         self._rate = rate
         self._sounds = sounds
+        self._numbers: tuple[int, ...] | None = None
+
+    def renumbered(self, kept: tuple[int, ...]) -> BoundAugmenter:
+        """Return what is done to the media that are left when others were cut.
+
+        Args:
+            kept: their numbers in the whole sample, so that each goes through what it would have
+                gone through there.
+        """
+        bound = copy.copy(self)
+        bound._numbers = kept
+        return bound
 
     def __call__(
         self, modality: Modality, array: np.ndarray, *, index: int, limit: int | None
@@ -261,6 +274,7 @@ class BoundAugmenter:
             index: number of the medium in the sample.
             limit: most samples a sound may hold.
         """
+        index = self._number(index)
         for name, patches in self._sounds:
             if index in patches:
                 array = patches[index](array, self._draw(index, name), rate=self._rate)
@@ -284,10 +298,14 @@ class BoundAugmenter:
             index: number of the medium in the sample.
             plan: what the layout planned for it.
         """
+        index = self._number(index)
         for name, step in self._steps:
             if modality in step.modalities and isinstance(step, UnitAugmentation):
                 units = step(units, self._draw(index, name), plan=plan)
         return units
+
+    def _number(self, index: int) -> int:
+        return index if self._numbers is None else self._numbers[index]
 
     def _draw(self, index: int, name: str) -> np.random.Generator:
         return generator(*self._key, index, name)

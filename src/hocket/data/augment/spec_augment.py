@@ -14,8 +14,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from hocket._errors import ConfigError
 from hocket.data.augment import UnitAugmentation, augmentations
 from hocket.data.augment._numbers import Count, Share
+from hocket.tokens.layout.audio_wave import RAW_ROWS
 from hocket.tokens.span import Modality, Plan
 
 
@@ -39,8 +41,17 @@ class SpecAugment(UnitAugmentation):
     mel_share: Share = 0.2
 
     def __call__(self, units: np.ndarray, rng: np.random.Generator, *, plan: Plan) -> np.ndarray:
-        """Change float32 (U, M, F)."""
+        """Change float32 (U, M, F).
+
+        Raises:
+            ConfigError: the units are raw samples.
+        """
         count, bins, frames = units.shape
+        if bins == RAW_ROWS:
+            raise ConfigError(
+                "data.augment.spec_augment covers mel bins, but this model hears raw samples "
+                "(layout audio_wave). Leave it out; gain, noise, reverb and speed change samples."
+            )
         full = plan.patches[1]
         lengths = np.array(plan.valid or (full,) * count)
         # Encoder frames to mel frames, of which a partly filled one counts as filled.

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from hocket._errors import ConfigError, did_you_mean
+from hocket.media.frames._fewer import Fewer
 from hocket.media.frames._sampler import BLANK, FrameSampler, SamplerSpec, samplers
 from hocket.media.frames.at_fps import AtFps
 from hocket.media.frames.history import History
@@ -22,6 +23,7 @@ from hocket.media.frames.uniform import Uniform
 __all__ = [
     "BLANK",
     "AtFps",
+    "Fewer",
     "FrameSampler",
     "History",
     "Interval",

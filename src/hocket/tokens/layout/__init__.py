@@ -46,6 +46,20 @@ class ImageLayout(Layout, Protocol):
         """
         ...
 
+    def smaller(self, plan: Plan, height: int, width: int, *, media: int = 1) -> Plan | None:
+        """Return the plan of the same picture one step smaller, or None where there is none.
+
+        `units` and the model follow the plan, so a picture too large for its row is shown with
+        fewer pixels, never below the least that the layout's own options name.
+
+        Args:
+            plan: the plan to better, of a picture and not of a video.
+            height: height in pixels.
+            width: width in pixels.
+            media: pictures in the sample, where they share a budget of pixels.
+        """
+        ...
+
     def units(self, frames: np.ndarray, plan: Plan) -> np.ndarray:
         """Turn uint8 (N, H, W, 3), one picture or the frames of a video, into float32 (U, ...)."""
         ...

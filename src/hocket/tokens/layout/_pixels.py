@@ -17,14 +17,22 @@ from PIL import Image as Pil
 from hocket._errors import ConfigError
 
 Colour = tuple[float, float, float]
+# What RADIO fills pictures up with.
+_GREY = 0.456
 
 
 class Fit(StrEnum):
-    """How a picture that is not square becomes square."""
+    """How a picture that is not square becomes square.
+
+    ``longest`` is RADIO's rule: the longer edge gets the size, and grey (0.456 of white) fills the
+    square below or to the right. The original fills up to a multiple of the patch only, so that
+    every picture has a grid of its own; here they share the square's.
+    """
 
     SQUASH = "squash"
     CROP = "crop"
     PAD = "pad"
+    LONGEST = "longest"
 
 
 class Filter(StrEnum):
@@ -78,6 +86,8 @@ def to_square(
     """Return (size, size, 3): squashed, cropped from the centre, or padded with the mean colour."""
     if fit is Fit.SQUASH:
         return resize(pixels, size, size, resample)
+    if fit is Fit.LONGEST:
+        return _longest_edge(pixels, size, resample)
     if fit is Fit.PAD:
         pixels = _pad_to_square(pixels, mean)
     height, width = pixels.shape[:2]
@@ -86,6 +96,16 @@ def to_square(
     resized = resize(pixels, *((size, far) if height <= width else (far, size)), resample)
     top, left = (resized.shape[0] - size) // 2, (resized.shape[1] - size) // 2
     return resized[top : top + size, left : left + size]
+
+
+def _longest_edge(pixels: np.ndarray, size: int, resample: Filter) -> np.ndarray:
+    """Resize so that the longer edge has the size, and fill the square with grey."""
+    height, width = pixels.shape[:2]
+    scale = size / max(height, width)
+    high, wide = (max(1, int(side * scale + 0.5)) for side in (height, width))
+    square = np.full((size, size, 3), round(_GREY * 255), dtype=np.uint8)
+    square[:high, :wide] = resize(pixels, high, wide, resample)
+    return square
 
 
 def centre_on_black(pixels: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -20,14 +20,17 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hocket._errors import ConfigError, MediaError
+from hocket.media.audio import Mix
 from hocket.media.resample import Resampler
 from hocket.tokens.layout import layouts
+from hocket.tokens.layout._sound_rows import count_rows, most_frames
 from hocket.tokens.span import Plan
 
 EMPHASIS = 0.97
@@ -43,14 +46,22 @@ class AudioFbank:
     Attributes:
         rate: samples per second the encoder expects.
         resampler: how sounds get that rate: ``sinc`` as torchaudio's default, or ``soxr``.
+        mix: what several channels become: ``mean``, or ``first`` as torchaudio's features take it.
         mels: mel bins.
         low_hz: where the lowest filter begins.
         high_hz: where the highest filter ends.
+        window: weights of the samples of a frame: ``povey``, or ``hann`` as AST has them.
+        integer: whether samples count as 16-bit integers, or from -1 to 1.
+        mean: subtracted from the logarithms, silence behind the sound included.
+        std: divided by.
         block: encoder positions of one unit.
         encoder_stride: frames from one encoder position to the next.
         encoder_window: frames that one encoder position reads.
         max_positions: encoder positions of the longest sound; 0 for no limit.
+        rest: whether frames that fill no position any more are kept, for an encoder that takes no
+            mask and hears them.
         frames_per_row: encoder positions per language-model row, filled in from the connector.
+        drop_rest: whether positions that fill no row are dropped, filled in from the connector.
         rows_per_unit: rows of every unit, however much of it is padding; 0 counts them by
             `frames_per_row`. Filled in from the connector.
         extra_rows: learned rows of every sound, filled in from the connector.
@@ -59,14 +70,21 @@ class AudioFbank:
 
     rate: int = 16000
     resampler: Resampler = "sinc"
+    mix: Mix = "mean"
     mels: int = 80
     low_hz: float = 20.0
     high_hz: float = 8000.0
+    window: Literal["povey", "hann"] = "povey"
+    integer: bool = True
+    mean: float = 0.0
+    std: float = 1.0
     block: int = 24
     encoder_stride: int = 4
     encoder_window: int = 7
     max_positions: int = 0
+    rest: bool = False
     frames_per_row: int = 1
+    drop_rest: bool = False
     rows_per_unit: int = 0
     extra_rows: int = 0
     trim: bool = True
@@ -86,6 +104,8 @@ class AudioFbank:
                 f"layout 'audio_fbank': encoder_window {self.encoder_window} is less than "
                 f"encoder_stride {self.encoder_stride}, so frames would be lost. Raise it."
             )
+        if self.std <= 0:
+            raise ConfigError(f"layout 'audio_fbank': std is {self.std}, expected above 0.")
         if not 0 <= self.low_hz < self.high_hz <= self.rate / 2:
             raise ConfigError(
                 f"layout 'audio_fbank': filters from {self.low_hz} to {self.high_hz} Hz, expected "
@@ -93,7 +113,7 @@ class AudioFbank:
             )
 
     @property
-    def window(self) -> int:
+    def width(self) -> int:
         """Samples of a frame: 25 ms."""
         return self.rate * 25 // 1000
 
@@ -104,7 +124,7 @@ class AudioFbank:
 
     def frames(self, samples: int) -> int:
         """Return T, the frames that lie inside so many samples."""
-        return max(0, 1 + (samples - self.window) // self.hop)
+        return max(0, 1 + (samples - self.width) // self.hop)
 
     def plan(self, samples: int) -> Plan:
         """Return blocks, valid encoder positions and rows of that many samples.
@@ -125,8 +145,7 @@ class AudioFbank:
         valid = [self.block] * units
         if self.trim:
             valid[-1] = total - (units - 1) * self.block
-        rows = self.rows_per_unit * units or sum(-(-v // self.frames_per_row) for v in valid)
-        rows += self.extra_rows
+        rows = count_rows(self, valid)
         return Plan(
             units=units,
             patches=(1, self.block),
@@ -137,10 +156,8 @@ class AudioFbank:
 
     def capacity(self, plan: Plan) -> int:
         """Return the longest sound, in samples, that keeps the plan's rows."""
-        last = self.block
-        if not self.rows_per_unit:
-            last = -(-self.lengths(plan)[-1] // self.frames_per_row) * self.frames_per_row
-        total = (plan.units - 1) * self.block + min(last, self.block)
+        last = most_frames(self, self.lengths(plan)[-1], self.block)
+        total = (plan.units - 1) * self.block + last
         if self.max_positions:
             total = min(total, self.max_positions)
         return self._samples(total + 1) - 1
@@ -155,27 +172,42 @@ class AudioFbank:
         A sound that is shorter than its plan, such as one below 85 ms, is followed by silence.
         """
         needed = self._samples(sum(self.lengths(plan)))
-        padded = np.pad(wave[:needed], (0, max(0, needed - len(wave))))
+        full = self._samples(plan.units * self.block)
+        heard = wave[: max(needed, full) if self.rest else needed]
+        padded = np.pad(heard, (0, max(0, needed - len(heard))))
         bank = log_fbank(
             torch.from_numpy(padded),
             mels=self.mels,
             rate=self.rate,
             low_hz=self.low_hz,
             high_hz=self.high_hz,
+            window=self.window,
+            integer=self.integer,
         )
         step = self.block * self.encoder_stride
         size = step - self.encoder_stride + self.encoder_window
         missing = (plan.units - 1) * step + size - len(bank)
         bank = torch.nn.functional.pad(bank, (0, 0, 0, missing))
+        if (self.mean, self.std) != (0.0, 1.0):
+            bank = (bank - self.mean) / self.std
         return bank.unfold(0, size, step).contiguous().numpy()
 
     def _samples(self, positions: int) -> int:
         """Return the fewest samples that make so many encoder positions."""
         frames = (positions - 1) * self.encoder_stride + self.encoder_window
-        return self.window + (frames - 1) * self.hop
+        return self.width + (frames - 1) * self.hop
 
 
-def log_fbank(wave: Tensor, *, mels: int, rate: int, low_hz: float, high_hz: float) -> Tensor:
+def log_fbank(
+    wave: Tensor,
+    *,
+    mels: int,
+    rate: int,
+    low_hz: float,
+    high_hz: float,
+    window: Literal["povey", "hann"] = "povey",
+    integer: bool = True,
+) -> Tensor:
     """Return Kaldi's log filter banks.
 
     Args:
@@ -184,17 +216,20 @@ def log_fbank(wave: Tensor, *, mels: int, rate: int, low_hz: float, high_hz: flo
         rate: samples per second.
         low_hz: where the lowest filter begins.
         high_hz: where the highest filter ends.
+        window: weights of the samples of a frame.
+        integer: whether samples count as 16-bit integers.
 
     Returns:
         float32 (T, mels).
     """
     size, hop = rate * 25 // 1000, rate // 100
-    frames = (wave.to(torch.float32) * INTEGER).unfold(0, size, hop)
+    samples = wave.to(torch.float32) * (INTEGER if integer else 1.0)
+    frames = samples.unfold(0, size, hop)
     frames = frames - frames.mean(dim=1, keepdim=True)
     before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
-    window = torch.hann_window(size, periodic=False).pow(0.85)
+    weights = torch.hann_window(size, periodic=False).pow(0.85 if window == "povey" else 1.0)
     length = 1 << (size - 1).bit_length()
-    power = torch.fft.rfft((frames - EMPHASIS * before) * window, n=length).abs().square()
+    power = torch.fft.rfft((frames - EMPHASIS * before) * weights, n=length).abs().square()
     triangles = _triangles(mels, rate, length, low_hz, high_hz)
     return (power[:, :-1] @ triangles).clamp(min=torch.finfo(torch.float32).eps).log()
 

@@ -19,6 +19,7 @@ from transformers.audio_utils import mel_filter_bank
 from hocket._errors import ConfigError
 from hocket.media.resample import Resampler
 from hocket.tokens.layout import layouts
+from hocket.tokens.layout._sound_rows import count_rows, most_frames
 from hocket.tokens.span import Plan
 
 WINDOW = 400
@@ -35,8 +36,11 @@ class AudioMel:
         resampler: how sounds get that rate: ``soxr``, or ``sinc`` as torchaudio's default.
         mels: mel bins.
         chunk_seconds: length of one encoder unit; the last one is padded with silence.
-        encoder_stride: mel frames per encoder frame (2 for Whisper's convolutions).
+        encoder_stride: mel frames per position of the encoder (2 for Whisper's convolutions).
+        encoder_pool: positions whose mean is one encoder frame; a rest is dropped, as Qwen2-Audio
+            does. Filled in from the encoder.
         frames_per_row: encoder frames per language-model row, filled in from the connector.
+        drop_rest: whether frames that fill no row are dropped, filled in from the connector.
         rows_per_unit: rows of every chunk, however much of it is padding; 0 counts them by
             `frames_per_row`. Filled in from the connector.
         extra_rows: learned rows of every sound, filled in from the connector.
@@ -48,7 +52,9 @@ class AudioMel:
     mels: int = 80
     chunk_seconds: float = 30.0
     encoder_stride: int = 2
+    encoder_pool: int = 1
     frames_per_row: int = 1
+    drop_rest: bool = False
     rows_per_unit: int = 0
     extra_rows: int = 0
     trim: bool = True
@@ -60,7 +66,7 @@ class AudioMel:
             ConfigError: a number is below 1, or a chunk is no whole number of encoder frames.
         """
         numbers = dataclasses.asdict(self)
-        for name in ("rate", "mels", "encoder_stride", "frames_per_row"):
+        for name in ("rate", "mels", "encoder_stride", "encoder_pool", "frames_per_row"):
             if (value := numbers[name]) < 1:
                 raise ConfigError(f"layout 'audio_mel': {name} is {value}, expected 1 or more.")
         step = HOP * self.encoder_stride
@@ -77,37 +83,43 @@ class AudioMel:
         return round(self.chunk_seconds * self.rate)
 
     @property
-    def samples_per_row(self) -> int:
-        """Samples that one language-model row stands for."""
-        return HOP * self.encoder_stride * self.frames_per_row
+    def samples_per_position(self) -> int:
+        """Samples from one position of the encoder to the next."""
+        return HOP * self.encoder_stride
 
     def plan(self, samples: int) -> Plan:
-        """Return chunks, valid encoder frames and rows of that many samples."""
+        """Return chunks, valid encoder frames and rows of that many samples.
+
+        A sound that is shorter than one frame of an encoder that pools has no row.
+        """
         chunk = self.chunk_samples
         units = max(1, -(-samples // chunk))
-        full = chunk // HOP // self.encoder_stride
-        valid = [full] * units
+        full = chunk // self.samples_per_position
+        heard = [full] * units
         if self.trim:
             rest = max(samples - (units - 1) * chunk, 1)
-            valid[-1] = min(full, -(-rest // (HOP * self.encoder_stride)))
-        rows = self.rows_per_unit * units or sum(
-            -(-frames // self.frames_per_row) for frames in valid
-        )
-        rows += self.extra_rows
+            heard[-1] = min(full, -(-rest // self.samples_per_position))
+        valid = tuple(positions // self.encoder_pool for positions in heard)
+        rows = count_rows(self, valid)
         return Plan(
-            units=units, patches=(1, full), rows=rows, grid=(rows, 1, 1), valid=tuple(valid)
+            units=units,
+            patches=(1, full // self.encoder_pool),
+            rows=rows,
+            grid=(rows, 1, 1),
+            valid=valid,
+            heard=None if self.encoder_pool == 1 else tuple(heard),
         )
 
     def capacity(self, plan: Plan) -> int:
         """Return the longest sound, in samples, that keeps the plan."""
-        if self.rows_per_unit:
-            return plan.units * self.chunk_samples
-        last = -(-self.lengths(plan)[-1] // self.frames_per_row) * self.samples_per_row
+        frames = most_frames(self, (plan.valid or plan.patches)[-1], plan.patches[1])
+        last = (frames * self.encoder_pool + self.encoder_pool - 1) * self.samples_per_position
         return (plan.units - 1) * self.chunk_samples + min(last, self.chunk_samples)
 
     def lengths(self, plan: Plan) -> list[int]:
-        """Return the encoder frames of each unit that are not padding."""
-        return list(plan.valid or [plan.patches[1]] * plan.units)
+        """Return the encoder's positions of each unit that are not padding, before it pools."""
+        full = self.chunk_samples // self.samples_per_position
+        return list(plan.heard or plan.valid or [full] * plan.units)
 
     def units(self, wave: np.ndarray, plan: Plan) -> np.ndarray:
         """Turn float32 (L,) into log-mel float32 (U, mels, frames)."""

@@ -17,9 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from hocket._errors import ConfigError
+from hocket.media.audio import Mix
 from hocket.media.resample import Resampler
 from hocket.tokens.layout import layouts
+from hocket.tokens.layout._sound_rows import count_rows, most_frames
 from hocket.tokens.span import Plan
+
+RAW_ROWS = 2
+"""Rows of a unit: samples, and whether there is one."""
 
 _AT_LEAST_ONE = ("rate", "block", "encoder_stride", "encoder_window", "frames_per_row")
 
@@ -32,11 +37,13 @@ class AudioWave:
     Attributes:
         rate: samples per second the encoder expects.
         resampler: how sounds get that rate: ``soxr``, or ``sinc`` as torchaudio's default.
+        mix: what several channels become: ``mean``, or ``first`` as torchaudio's features take it.
         normalise: whether a sound gets mean 0 and variance 1.
         block: encoder frames of one unit.
         encoder_stride: samples from one encoder frame to the next.
         encoder_window: samples that one encoder frame reads.
         frames_per_row: encoder frames per language-model row, filled in from the connector.
+        drop_rest: whether frames that fill no row are dropped, filled in from the connector.
         rows_per_unit: rows of every unit, however much of it is padding; 0 counts them by
             `frames_per_row`. Filled in from the connector.
         extra_rows: learned rows of every sound, filled in from the connector.
@@ -45,11 +52,13 @@ class AudioWave:
 
     rate: int = 16000
     resampler: Resampler = "soxr"
+    mix: Mix = "mean"
     normalise: bool = True
     block: int = 48
     encoder_stride: int = 320
     encoder_window: int = 400
     frames_per_row: int = 1
+    drop_rest: bool = False
     rows_per_unit: int = 0
     extra_rows: int = 0
     trim: bool = True
@@ -77,8 +86,7 @@ class AudioWave:
         valid = [self.block] * units
         if self.trim:
             valid[-1] = total - (units - 1) * self.block
-        rows = self.rows_per_unit * units or sum(-(-v // self.frames_per_row) for v in valid)
-        rows += self.extra_rows
+        rows = count_rows(self, valid)
         return Plan(
             units=units,
             patches=(1, self.block),
@@ -89,10 +97,8 @@ class AudioWave:
 
     def capacity(self, plan: Plan) -> int:
         """Return the longest sound, in samples, that keeps the plan's rows."""
-        last = self.block
-        if not self.rows_per_unit:
-            last = -(-self.lengths(plan)[-1] // self.frames_per_row) * self.frames_per_row
-        total = (plan.units - 1) * self.block + min(last, self.block)
+        last = most_frames(self, self.lengths(plan)[-1], self.block)
+        total = (plan.units - 1) * self.block + last
         return self._samples(total + 1) - 1
 
     def lengths(self, plan: Plan) -> list[int]:
@@ -112,7 +118,7 @@ class AudioWave:
         wave = wave[: self._samples(total + 1) - 1]
         step = self.block * self.encoder_stride
         size = step + self.encoder_window - 1
-        both = np.zeros((2, (plan.units - 1) * step + size), np.float32)
+        both = np.zeros((RAW_ROWS, (plan.units - 1) * step + size), np.float32)
         both[0, : len(wave)] = wave
         both[1, : len(wave)] = 1.0
         blocks = np.lib.stride_tricks.sliding_window_view(both, size, axis=1)[:, ::step]

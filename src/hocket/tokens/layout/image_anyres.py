@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -122,6 +122,14 @@ class ImageAnyres:
             tiles=(down, across),
         ).with_learned(self.extra_rows)
 
+    def smaller(self, plan: Plan, height: int, width: int, *, media: int = 1) -> Plan | None:
+        """Return the plan with the best of the grids that have fewer tiles."""
+        tiles = plan.tiles[0] * plan.tiles[1]
+        fewer = tuple(grid for grid in self.grids if _tiles(grid) < tiles)
+        if not fewer:
+            return None
+        return replace(self, grids=fewer).plan(height, width, media=media)
+
     def units(self, frames: np.ndarray, plan: Plan) -> np.ndarray:
         """Turn uint8 (N, H, W, 3) into float32 (U, 3, size, size), the overview first."""
         if plan.units == len(frames):
@@ -145,7 +153,7 @@ class ImageAnyres:
         """Return the (rows, columns) of the tiles of a picture."""
         best, most = (1, 1), (-1, 0)
         for grid in self.grids:
-            across, down = (int(number) for number in grid.split("x"))
+            across, down = _sides(grid)
             wide, high = across * self.size, down * self.size
             scale = min(wide / width, high / height)
             kept = min(int(width * scale) * int(height * scale), width * height)
@@ -162,6 +170,16 @@ class ImageAnyres:
 
     def _whole(self, lines: float) -> int:
         return int(round(lines, 7) if self.snap else lines)
+
+
+def _sides(grid: str) -> tuple[int, int]:
+    """Return the (columns, rows) of a grid."""
+    across, down = grid.split("x")
+    return int(across), int(down)
+
+
+def _tiles(grid: str) -> int:
+    return math.prod(_sides(grid))
 
 
 def _inside(height: int, width: int, high: int, wide: int) -> tuple[int, int]:

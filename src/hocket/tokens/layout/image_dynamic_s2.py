@@ -9,7 +9,7 @@ several, is one tile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -115,6 +115,13 @@ class ImageDynamicS2:
             grid=rows_grid(rows, kept),
             tiles=tiles,
         ).with_learned(self.extra_rows)
+
+    def smaller(self, plan: Plan, height: int, width: int, *, media: int = 1) -> Plan | None:
+        """Return the plan with fewer tiles in the last scale."""
+        fewer = plan.tiles[0] * plan.tiles[1] - 1
+        if plan.units == 1 or fewer < 1:
+            return None
+        return replace(self, max_tiles=fewer).plan(height, width, media=media)
 
     def units(self, frames: np.ndarray, plan: Plan) -> np.ndarray:
         """Turn uint8 (N, H, W, 3) into float32 (U, 3, size, size)."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from hocket._errors import ConfigError
 from hocket.tokens.layout import layouts
+from hocket.tokens.layout._film import check_sides, film_plan, read_pools
 from hocket.tokens.layout._pixels import (
     Filter,
     Fit,
@@ -37,6 +38,10 @@ class ImageFixed:
         rows_per_unit: language-model rows of one picture, filled in from the connector.
         extra_rows: learned rows beside them for each medium, filled in from the connector.
         frame_pool: video frames that share their rows, filled in from the connector.
+        turns: sides of the squares of rows that frames of a video become, by turns, as in the
+            arrangement ``slow_fast``; empty keeps `rows_per_unit`.
+        budget: rows that frames share out instead, as there; 0 for none.
+        pools: frames x height x width that are averaged, as in the arrangement ``pyramid``.
         after: texts behind the rows of each picture or frame, tokenised one by one.
         fit: how a picture that is not square becomes square.
         resample: filter of the resize.
@@ -50,6 +55,9 @@ class ImageFixed:
     rows_per_unit: int = 0
     extra_rows: int = 0
     frame_pool: int = 1
+    turns: tuple[int, ...] = ()
+    budget: int = 0
+    pools: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     fit: Fit = Fit.SQUASH
     resample: Filter = Filter.BICUBIC
@@ -62,6 +70,8 @@ class ImageFixed:
         Raises:
             ConfigError: a patch is empty or larger than the picture, or a deviation is zero.
         """
+        check_sides("layout 'image_fixed'", turns=self.turns, budget=self.budget)
+        read_pools("layout 'image_fixed'", self.pools)
         check_numbers("image_fixed", size=self.size, patch=self.patch, std=self.std)
         if self.side < 0:
             raise ConfigError(f"layout 'image_fixed': side is {self.side}, expected 0 or more.")
@@ -71,8 +81,21 @@ class ImageFixed:
         side = self.side or self.size // self.patch
         rows = self.rows_per_unit or side * side
         one = Plan(units=1, patches=(side, side), rows=rows, grid=rows_grid(rows))
-        plan = one if frames is None else one.repeat(frames, pool=self.frame_pool)
+        plan = one
+        if frames is not None:
+            plan = film_plan(
+                one,
+                frames,
+                pool=self.frame_pool,
+                turns=self.turns,
+                budget=self.budget,
+                pools=read_pools("layout", self.pools),
+            )
         return plan.with_learned(self.extra_rows)
+
+    def smaller(self, plan: Plan, height: int, width: int, *, media: int = 1) -> Plan | None:
+        """Return None: there is one size."""
+        return None
 
     def units(self, frames: np.ndarray, plan: Plan) -> np.ndarray:
         """Turn uint8 (N, H, W, 3) into float32 (N, 3, size, size)."""

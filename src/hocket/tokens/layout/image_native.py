@@ -11,7 +11,7 @@ Letters: U cells, P patches of a cell, K values of a patch, N frames.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from einops import rearrange
@@ -109,7 +109,23 @@ class ImageNative:
             patches=(self.stride, self.stride),
             rows=cells * (self.rows_per_unit or self.stride**2),
             grid=grid,
+            frames=frames or 0,
         ).with_learned(self.extra_rows)
+
+    def smaller(self, plan: Plan, height: int, width: int, *, media: int = 1) -> Plan | None:
+        """Return the plan of a quarter fewer cells, but no fewer pixels than the layout's least."""
+        cell = self.patch * self.stride
+        least = self.several_min_pixels if media > 1 else self.min_pixels
+        most = max(least, math.prod(plan.grid) * cell * cell * 3 // 4)
+        budget = replace(
+            self,
+            min_pixels=least,
+            max_pixels=most,
+            several_min_pixels=least,
+            several_max_pixels=most,
+        )
+        found = budget.plan(height, width, media=media)
+        return found if found.rows < plan.rows and min(found.grid) > 0 else None
 
     def units(self, frames: np.ndarray, plan: Plan) -> np.ndarray:
         """Turn uint8 (N, H, W, 3) into float32 (U, P, K)."""

@@ -98,7 +98,11 @@ class ImageOnevision(ImageAnyres):
             grid = (frames, -(-side // 2), -(-side // 2))
         patches = (self.size // self.patch,) * 2
         return Plan(
-            units=frames or 1, patches=patches, rows=math.prod(grid) + 1, grid=grid
+            units=frames or 1,
+            patches=patches,
+            rows=math.prod(grid) + 1,
+            grid=grid,
+            frames=frames or 0,
         ).with_learned(self.extra_rows)
 
 

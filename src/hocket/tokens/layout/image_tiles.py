@@ -7,13 +7,14 @@ than one tile. Every frame of a video is one tile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from hocket._errors import ConfigError
 from hocket.tokens.layout import layouts
+from hocket.tokens.layout._film import check_sides, film_plan, read_pools
 from hocket.tokens.layout._pixels import (
     Filter,
     Fit,
@@ -47,6 +48,10 @@ class ImageTiles:
         rows_per_unit: language-model rows of one tile, filled in from the connector.
         extra_rows: learned rows beside them for each medium, filled in from the connector.
         frame_pool: video frames that share their rows, filled in from the connector.
+        turns: sides of the squares of rows that frames of a video become, by turns, as in the
+            arrangement ``slow_fast``; empty keeps `rows_per_unit`.
+        budget: rows that frames share out instead, as there; 0 for none.
+        pools: frames x height x width that are averaged, as in the arrangement ``pyramid``.
         after: texts behind the rows of each tile or frame, tokenised one by one.
         tile_after: further texts behind each tile of a picture that may be tiled, be it one tile:
             VILA 2 writes its placeholder and a line end for each.
@@ -65,6 +70,9 @@ class ImageTiles:
     rows_per_unit: int = 0
     extra_rows: int = 0
     frame_pool: int = 1
+    turns: tuple[int, ...] = ()
+    budget: int = 0
+    pools: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     tile_after: tuple[str, ...] = ()
     min_tiles: int = 1
@@ -82,6 +90,8 @@ class ImageTiles:
         Raises:
             ConfigError: a patch or a number of tiles is impossible, or a deviation is zero.
         """
+        check_sides("layout 'image_tiles'", turns=self.turns, budget=self.budget)
+        read_pools("layout 'image_tiles'", self.pools)
         check_numbers("image_tiles", size=self.size, patch=self.patch, std=self.std)
         if not 1 <= self.min_tiles <= self.max_tiles:
             raise ConfigError(
@@ -94,9 +104,17 @@ class ImageTiles:
         side = self.size // self.patch
         rows = self.rows_per_unit or side * side
         one = Plan(units=1, patches=(side, side), rows=rows, grid=rows_grid(rows))
-        if frames is not None and frames > 1:
-            return one.repeat(frames, pool=self.frame_pool).with_learned(self.extra_rows)
-        if frames is not None or (media > 1 and not self.tile_several):
+        if frames is not None:
+            film = film_plan(
+                one,
+                frames,
+                pool=self.frame_pool,
+                turns=self.turns,
+                budget=self.budget,
+                pools=read_pools("layout", self.pools),
+            )
+            return film.with_learned(self.extra_rows)
+        if media > 1 and not self.tile_several:
             return one.with_learned(self.extra_rows)
         down, across = tile_grid(
             height, width, size=self.size, least=self.min_tiles, most=self.max_tiles
@@ -114,10 +132,17 @@ class ImageTiles:
         )
         return plan.with_learned(self.extra_rows)
 
+    def smaller(self, plan: Plan, height: int, width: int, *, media: int = 1) -> Plan | None:
+        """Return the plan with fewer tiles, but no fewer than `min_tiles`."""
+        fewer = plan.tiles[0] * plan.tiles[1] - 1
+        if plan.pieces is None or fewer < self.min_tiles:
+            return None
+        return replace(self, max_tiles=fewer).plan(height, width, media=media)
+
     def units(self, frames: np.ndarray, plan: Plan) -> np.ndarray:
         """Turn uint8 (N, H, W, 3) into float32 (U, 3, size, size)."""
-        # Only a picture that was tiled has one frame and pieces, be it a single tile.
-        if len(frames) == 1 and plan.pieces is not None:
+        # Only a picture that was tiled has pieces without frames, be it a single tile.
+        if plan.frames == 0 and plan.pieces is not None:
             tiles = self._tiles(frames[0], plan)
         else:
             tiles = [
