@@ -12,7 +12,7 @@ import pytest
 import torch
 from tests.toy import SPEC, TEXTS, assistant, inputs, sound, talk, user
 
-from hocket._errors import MediaError
+from hocket._errors import ConfigError, MediaError
 from hocket.model.build import Built, build
 from hocket.model.spec import PartSpec, TowerSpec
 from hocket.parts.audio import audio_encoders
@@ -47,6 +47,41 @@ MEL: dict[str, Any] = {
 }
 
 
+PATCHED: dict[str, Any] = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_mel_bins": 40,
+    "max_length": 96,
+}
+# transformers' other encoders of raw sound: type -> options beside `WAVE`.
+RELATIVES: dict[str, dict[str, Any]] = {
+    "wavlm": {},
+    "unispeech": {},
+    "unispeech-sat": {},
+    "data2vec-audio": {"conv_pos_kernel_size": 5, "num_conv_pos_embeddings": 2},
+    "wav2vec2-conformer": {"conv_depthwise_kernel_size": 7},
+    "sew": {"squeeze_factor": 2},
+}
+# What cannot be read: features of another kind, codecs, halves of a model that writes sound.
+OTHERS = (
+    "clap_audio_model",
+    "wav2vec2-bert",
+    "seamless_m4t",
+    "seamless_m4t_v2",
+    "speech_to_text",
+    "speecht5",
+    "moonshine",
+    "parakeet_encoder",
+    "granite_speech_encoder",
+    "voxtral_encoder",
+    "encodec",
+    "dac",
+    "mimi",
+)
+
+
 def ears(
     model_type: str, config: dict[str, Any], layout: str, connector: str, **options: Any
 ) -> TowerSpec:
@@ -71,8 +106,24 @@ CASES = {
     "hf-layer": ears(
         "hubert", WAVE | {"feat_extract_norm": "layer"}, "audio_wave", "conv_audio", prompts=1
     ),
+    **{
+        f"hf-{model_type}": ears(model_type, WAVE | more, "audio_wave", "linear")
+        for model_type, more in RELATIVES.items()
+    },
+    "audio_spectrogram_transformer": ears(
+        "audio-spectrogram-transformer", PATCHED, "audio_fbank", "linear"
+    ),
+    "audio_spectrogram_transformer-stack": ears(
+        "audio-spectrogram-transformer", PATCHED, "audio_fbank", "stack", frames=5
+    ),
     "whisper": ears("whisper", MEL, "audio_mel", "conv_audio", prompts=2),
+    "whisper-pairs": ears("whisper", MEL, "audio_mel", "qwen2_audio"),
     "qwen2_audio_encoder": ears("qwen2_audio_encoder", MEL, "audio_mel", "linear"),
+    "qwen2_audio_encoder-stack": ears("qwen2_audio_encoder", MEL, "audio_mel", "stack", frames=5),
+    "qwen2_audio_encoder-resampler": ears(
+        "qwen2_audio_encoder", MEL, "audio_mel", "resampler", queries=3
+    ),
+    "qwen2_audio_encoder-conv": ears("qwen2_audio_encoder", MEL, "audio_mel", "conv_audio"),
 }
 SOUNDS = [
     talk(user(sound(1, seconds=0.01), "Listen."), assistant("Low."), name="short"),
@@ -176,3 +227,17 @@ def test_a_sound_beyond_the_encoder_is_named() -> None:
     long = talk(user(sound(1, seconds=70), "?"), assistant("Long."), name="long")
     with pytest.raises(MediaError, match=r"toy\.json row long: .*a sound of 70\.0 s is longer"):
         processor.measure(long)
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
+def test_what_makes_no_frames_of_raw_sound_is_refused_in_a_sentence(model_type: str) -> None:
+    spec = ears(model_type, {}, "audio_wave", "linear")
+    with pytest.raises(ConfigError, match=r"is no encoder of raw sound by strided convolutions"):
+        build(replace(SPEC, vision=None, video=None, audio=spec), TEXTS)
+
+
+def test_the_limits_of_sew_are_named() -> None:
+    for model_type, layer, match in (("sew-d", -1, "Choose 'sew'"), ("sew", 1, "layer to -1")):
+        spec = replace(ears(model_type, WAVE, "audio_wave", "linear"), layer=layer)
+        with pytest.raises(ConfigError, match=match):
+            build(replace(SPEC, vision=None, video=None, audio=spec), TEXTS)

@@ -72,7 +72,7 @@ WRONG = {
     "layout value": (
         eyes(layout=PartSpec(kind="image_fixed", options={"fit": "stretch"})),
         ConfigError,
-        r"layout 'image_fixed', option 'fit': .*'squash', 'crop' or 'pad'.*found 'stretch'",
+        r"layout 'image_fixed', option 'fit': .*'crop', 'pad' or 'longest'.*found 'stretch'",
     ),
     "layout of other patches": (
         eyes(layout=PartSpec(kind="image_fixed", options={"size": 32})),

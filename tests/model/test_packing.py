@@ -73,7 +73,44 @@ def test_padding_changes_no_logits() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_proof_passes_where_examples_are_isolated(language: str) -> None:
-    assert packed_matches_unpacked(toy(language).model) <= 1e-5
+    model, processor = toy(language)
+    assert packed_matches_unpacked(model) <= 1e-5
+    assert packed_matches_unpacked(model, processor) <= 1e-5
+
+
+def test_the_proof_looks_at_rows_of_mixed_media(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, processor = toy()
+    seen: list[dict[str, Any]] = []
+    forward = type(model).forward
+
+    def noted(self: Any, **inputs: Any) -> Any:
+        seen.append(inputs)
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(type(model), "forward", noted)
+    packed_matches_unpacked(model, processor)
+    rows = [one for one in seen if "image_spans" in one and "audio_spans" in one]
+    packed = [one for one in rows if "position_ids" in one]
+    assert len(packed) == 1 and len(rows) == 2
+    # Two pictures and two sounds in one row of four samples, the last of them text alone.
+    assert len(packed[0]["image_spans"]) == len(packed[0]["audio_spans"]) == 2
+    assert int((packed[0]["position_ids"] == 0).sum()) == 4
+
+
+def test_the_proof_fails_where_media_of_a_row_are_mixed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, processor = toy()
+    forward = type(model).forward
+
+    def swapped(self: Any, **inputs: Any) -> Any:
+        if len(inputs.get("pixel_values", ())) > 1:
+            inputs["pixel_values"] = (
+                inputs["pixel_values"] * torch.tensor([1.0, 0.5])[:, None, None, None]
+            )
+        return forward(self, **inputs)
+
+    monkeypatch.setattr(type(model), "forward", swapped)
+    with pytest.raises(AlignmentError, match=r"packing is not safe"):
+        packed_matches_unpacked(model, processor)
 
 
 # Lfm2's convolutions run on through a row, and Mpt's attention reads no position ids.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.checkpoint.import_.parity import note
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from hocket.cli._compose import compose_run, options_of
@@ -17,6 +18,7 @@ SIZES = {
     "navila_8b": (8.48, 384, 196),
     "nvila_lite_8b": (8.09, 448, 121),
     "vita15_7b": (8.32, 448, 256),
+    "ovis2_8b": (8.94, 448, 259),
     "ovis25_9b": (9.17, 448, 198),
     "hydra_video": (2.16, 336, 576),
     "clip_mistral_7b": (7.57, 336, 576),
@@ -42,6 +44,7 @@ def test_sizes_are_those_of_the_original(name: str) -> None:
     assert processor.images is not None
     assert processor.images.plan(side, side).rows == rows
     assert model.config.text_config.model_type in CONFIG_MAPPING
+    note("build", model.num_parameters() / 1e9)
 
 
 def test_a_walk_is_eight_pictures() -> None:

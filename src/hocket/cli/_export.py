@@ -21,8 +21,6 @@ from hocket.checkpoint.export import (
 from hocket.checkpoint.tools.tensors import SHARD_BYTES
 from hocket.cli._session import start_session
 
-# A few hundred roundings of float32, as a share of the largest logit.
-_CLOSE = 1e-3
 _GIGABYTE = 10**9
 
 
@@ -55,9 +53,12 @@ def _export(
     shard_gb: Annotated[float, typer.Option(help="most gigabytes in one file of weights")] = (
         SHARD_BYTES / _GIGABYTE
     ),
+    outtype: Annotated[
+        str, typer.Option(help="for gguf: auto (the checkpoint's type), f32, f16, bf16 or q8_0")
+    ] = "auto",
     show: Annotated[bool, typer.Option("--list", help="list the targets and stop")] = False,
 ) -> None:
-    """Write a checkpoint for transformers, vLLM, SGLang or the original LLaVA code."""
+    """Write a checkpoint for transformers, vLLM, SGLang, llama.cpp or the original LLaVA code."""
     start_session()
     if show:
         for name, line in list_targets().items():
@@ -67,7 +68,9 @@ def _export(
         raise ConfigError("give the checkpoint and the folder to write: model export DIR OUT.")
     if shard_gb <= 0:
         raise ConfigError(f"--shard-gb is {shard_gb}, expected a number above 0.")
-    options = ExportOptions(base=base, shard_bytes=max(1, round(shard_gb * _GIGABYTE)))
+    options = ExportOptions(
+        base=base, shard_bytes=max(1, round(shard_gb * _GIGABYTE)), outtype=outtype
+    )
     for note in export(source, out, to=to, options=options):
         warn(note)
     typer.echo(f"{out}: written for {to}")
@@ -87,10 +90,11 @@ def report(found: Verification) -> None:
         typer.echo(f"its own processor: logits differ by at most {found.own_inputs:.2e}")
     if found.remark:
         typer.echo(f"its own processor: {found.remark}")
-    if not found.same_inputs <= _CLOSE * found.largest:
+    most = found.close * found.largest
+    if not found.same_inputs <= most:
         raise CheckpointError(
             f"the export's logits differ by {found.same_inputs:.2e}, expected at most "
-            f"{_CLOSE * found.largest:.2e}. Do not use it; report this with the config.json."
+            f"{most:.2e}. Do not use it; report this with the config.json."
         )
-    if found.own_inputs is not None and found.own_inputs > _CLOSE * found.largest:
+    if found.own_inputs is not None and found.own_inputs > most:
         warn("the export's own processor prepares the sample otherwise than the checkpoint's")

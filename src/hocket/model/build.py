@@ -98,9 +98,7 @@ def describe(
         ConfigError: an option is unknown or does not fit.
         AlignmentError: a layout and a connector disagree about the rows of a medium.
     """
-    if spec.init not in INITS:
-        hint = did_you_mean(spec.init, INITS)
-        raise ConfigError(f"model.init is {spec.init!r}.{hint} Known: {', '.join(INITS)}.")
+    _check_init(spec.init)
     if tokenizer is None:
         tokenizer = _tokenizer(spec.tokenizer, spec.language.path, texts)
     else:
@@ -139,6 +137,12 @@ def describe(
         **audio,
     )
     return Described(config, processor)
+
+
+def _check_init(init: str) -> None:
+    if init not in INITS:
+        hint = did_you_mean(init, INITS)
+        raise ConfigError(f"model.init is {init!r}.{hint} Known: {', '.join(INITS)}.")
 
 
 def _language(spec: LanguageSpec, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:

@@ -29,10 +29,13 @@ class ExportOptions:
     Attributes:
         base: the checkpoint that the receiver has, for targets that leave out what it holds.
         shard_bytes: most bytes of tensors in one file.
+        outtype: type of the matrices, for targets that can store them in fewer bits: ``auto`` (the
+            checkpoint's), ``f32``, ``f16``, ``bf16`` or ``q8_0``.
     """
 
     base: Path | None = None
     shard_bytes: int = SHARD_BYTES
+    outtype: str = "auto"
 
 
 class Source(NamedTuple):
@@ -55,6 +58,7 @@ class Verification:
             has none here.
         largest: largest logit, to judge the differences by.
         remark: why `own_inputs` is missing or large, or an empty string.
+        close: largest difference that rounding explains, as a share of `largest`.
     """
 
     opened_in: str
@@ -62,6 +66,7 @@ class Verification:
     own_inputs: float | None
     largest: float
     remark: str = ""
+    close: float = 1e-3
 
 
 class Exporter(Protocol):

@@ -38,6 +38,8 @@ def need_one_vision_tower(source: Source, target: str, towers: Sequence[str]) ->
         raise refusal(
             target, "model.joint", config.joint_connector["kind"], "a connector per tower"
         )
+    if config.shared_positions != 1:
+        raise refusal(target, "model.language.shared_positions", config.shared_positions, "1")
     kind = config.vision_config.model_type if config.vision_config is not None else "none"
     if kind not in towers:
         raise refusal(target, "model.vision.model_type", kind, " or ".join(towers))
