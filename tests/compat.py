@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "compat.md"
+BUILD = "build"
 STAGES = ("preprocess", "features", "logits", "greedy", "export", "re-import")
 # The system of a test, by the name of its file; the first that fits counts.
 SYSTEMS = {
@@ -26,9 +27,22 @@ SYSTEMS = {
     "test_vila.py": "VILA 1.5, NaVILA",
     "test_vila2.py": "VILA 2, NVILA",
     "test_vita": "VITA 1.5",
+    "test_mixtral.py::test_logits_and_answers_are_the_same[llava": "LLaVA 1.5 and 1.6",
+    "test_mixtral.py::test_logits_and_answers_are_the_same[vila": "VILA 1.5, NaVILA",
+    "test_ovis2": "Ovis 2",
+    "test_native_ovis2": "Ovis 2",
     "test_ovis.py": "Ovis 2.5",
     "test_hydra": "Hydra fork of LLaVA",
     "test_native": "transformers' own",
+    "[llava15_7b": "LLaVA 1.5 and 1.6",
+    "[llava16_7b": "LLaVA 1.5 and 1.6",
+    "[vila15_8b": "VILA 1.5, NaVILA",
+    "[navila_8b": "VILA 1.5, NaVILA",
+    "[nvila_lite_8b": "VILA 2, NVILA",
+    "[vita15_7b": "VITA 1.5",
+    "[ovis2_8b": "Ovis 2",
+    "[ovis25_9b": "Ovis 2.5",
+    "[hydra_video": "Hydra fork of LLaVA",
     "test_original[navila": "VILA 1.5, NaVILA",
     "test_original[vita15": "VITA 1.5",
     "test_original[ovis25": "Ovis 2.5",
@@ -38,11 +52,16 @@ SYSTEMS = {
 HEAD = """\
 # What was compared with the original systems
 
-Written by `python -m tests.compat`; the tests that it runs are part of `make test`. Each cell is
-the largest difference of float32 numbers that a recording of the original showed, rounded up to the
-next power of ten; 0 means equal to the last bit, `-` that no recording reaches it. Greedy answers
-count as equal up to the first step at which two tokens are closer than 0.001. Export is
-`--to original`: the same files, names, shapes and bits; re-import compares logits before and after.
+Written by `python -m tests.compat`; the tests that it runs are part of `make test`. Build is the
+packaged model of a system: the parameters of the largest, in billions, which are the published ones
+to 0.02, with the original's rows of a picture. Each other cell is the largest difference of float32
+numbers that a recording of the original showed, rounded up to the next power of ten; 0 means equal
+to the last bit, `-` that no recording reaches it. Greedy answers count as equal up to the first
+step at which two tokens are closer than 0.001. Export is `--to original`: the same files, names,
+shapes and bits; re-import compares logits before and after.
+
+Ovis 2 has no recording: the reference is transformers' class, in the original's form without the
+last norm of its tower.
 
 """
 
@@ -58,6 +77,7 @@ def measure() -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as room:
         log = Path(room) / "measured.jsonl"
         tests = ["tests/checkpoint/import_", "tests/checkpoint/export/test_original.py"]
+        tests.append("tests/model/test_presets.py")
         subprocess.run(
             [sys.executable, "-m", "pytest", "-q", *tests],
             check=True,
@@ -74,11 +94,14 @@ def measure() -> dict[str, dict[str, float]]:
 
 def table(found: dict[str, dict[str, float]]) -> str:
     """Return the page."""
-    lines = ["| system | import | " + " | ".join(STAGES) + " |", "|---" * (len(STAGES) + 2) + "|"]
+    lines = ["| system | build | import | " + " | ".join(STAGES) + " |"]
+    lines.append("|---" * (len(STAGES) + 3) + "|")
     for system in dict.fromkeys(SYSTEMS.values()):
         if system in found:
             cells = " | ".join(_cell(found[system].get(stage)) for stage in STAGES)
-            lines.append(f"| {system} | whole | {cells} |")
+            billions = found[system].get(BUILD)
+            built = "-" if billions is None else f"{billions:.2f} B"
+            lines.append(f"| {system} | {built} | whole | {cells} |")
     return HEAD + "\n".join(lines) + "\n"
 
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.toy import toy
 from tests.train.toy_run import build_model, data_spec, losses, recipe, train_toy, write_rows
 from torch import nn
 
 from hocket._errors import MachineError, TrainingError
-from hocket.data.loader import StepBatches
+from hocket.data.loader import SampleNote, StepBatches
 from hocket.data.pack import PackerState
 from hocket.train.loop import Report, fit
+from hocket.train.objective import Objective
 from hocket.train.recipe import Group, Recipe, Stage
 from hocket.train.run import Run, train
 from hocket.train.runtime import Runtime
@@ -67,6 +69,7 @@ def test_gradients_are_clipped_to_the_norm() -> None:
         def forward(self, **inputs: object) -> object:
             class Output:
                 loss = (self.weight * torch.tensor([30.0, 40.0])).sum()
+                sample_losses = torch.tensor([5.0])
 
             return Output()
 
@@ -77,19 +80,27 @@ def test_gradients_are_clipped_to_the_norm() -> None:
     )
     labels = torch.tensor([[-100, 1, 1]])
     step = StepBatches(
-        micro=[{"input_ids": labels.clamp(min=0), "labels": labels}],
+        micro=[
+            {
+                "input_ids": labels.clamp(min=0),
+                "labels": labels,
+                "sample_index": torch.zeros(1, 3, dtype=torch.long),
+            }
+        ],
         after=PackerState(7),
         samples=["row 0"],
         tokens=3,
         padding=1,
         dropped=[],
+        notes=[[SampleNote("words", "medium/text", 1.0)]],
     )
+    stage = Stage(data={}, trainable={}, steps=1, warmup_steps=0, max_norm=0.5)
     reports: list[Report] = []
     state = fit(
         model,
         iter([step]),
         optimizer,
-        stage=Stage(data={}, trainable={}, steps=1, warmup_steps=0, max_norm=0.5),
+        objective=Objective(stage, {"words": 1.0}, toy().processor.tokenizer),
         runtime=Runtime(),
         state=TrainState("only"),
         seed=0,
@@ -97,6 +108,7 @@ def test_gradients_are_clipped_to_the_norm() -> None:
     )
     assert model.weight.tolist() == pytest.approx([-0.3, -0.4])
     assert reports[0].grad_norm == pytest.approx(50.0)
+    assert reports[0].parts == {"source/words": 2.5, "medium/text": 2.5}
     assert reports[0].targets == 2 and reports[0].padding == 0.25
     assert (state.step, state.tokens_seen, state.packer.cursor) == (1, 3, 7)
 

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,7 @@ def test_a_parameter_that_no_sample_has_reached_yet(folder: Path, tmp_path: Path
     assert_same_run(tmp_path / "alone", tmp_path / "cut")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves_and_stops(
     folder: Path, left_alone: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -126,7 +127,7 @@ def test_a_signal_saves_and_stops(
     with pytest.raises(RunStoppedError) as stopped:
         train_toy(folder, tmp_path, chosen, hooks=[signal_at("joint", 3, number)])
     assert stopped.value.checkpoint == tmp_path / "checkpoints" / "joint-step-000003"
-    assert stopped.value.exit_code == 130
+    assert stopped.value.exit_code == (130 if number == signal.SIGINT else 124)
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
     train_toy(folder, tmp_path, chosen)
     assert_same_run(left_alone, tmp_path)
@@ -227,3 +228,18 @@ def test_kills_at_random_moments(
 
 def _lines(log: Path) -> int:
     return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+def test_a_run_out_of_time_saves_and_goes_on(
+    folder: Path, left_alone: Path, tmp_path: Path
+) -> None:
+    short = replace(recipe(save_every=0), stop_after_minutes=1e-9)
+    starts = 0
+    while not (tmp_path / "model").exists():
+        starts += 1
+        try:
+            train_toy(folder, tmp_path, short)
+        except RunStoppedError as error:
+            assert error.exit_code == 124
+    assert starts > 5  # one step each
+    assert_same_run(left_alone, tmp_path)

@@ -8,6 +8,7 @@ never shows in a checkpoint, and any number of workers gives the same batches.
 from __future__ import annotations
 
 import functools
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,8 @@ from hocket.tokens.example import Cost, Example, Outline
 from hocket.tokens.processor import HocketProcessor
 
 REMEMBERED_OUTLINES = 20_000
+MEDIA = ("medium/text", "medium/vision", "medium/audio", "medium/both")
+"""What a sample holds beside text: nothing, pictures or videos, sounds, or both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,20 @@ class StepPlan:
     fill: dict[str, float]
 
 
+class SampleNote(NamedTuple):
+    """What a sample is, for the loss.
+
+    Attributes:
+        source: its data set.
+        medium: one of `MEDIA`.
+        weight: how much the row says that its tokens count.
+    """
+
+    source: str
+    medium: str
+    weight: float
+
+
 @dataclass(frozen=True, slots=True)
 class StepBatches:
     """The batches of one optimizer step on this rank.
@@ -65,6 +82,7 @@ class StepBatches:
         padding: padded positions in this rank's rows.
         dropped: what was left out of the rows, and why.
         fill: share of each limit that the rows of all ranks use, by name.
+        notes: what each sample of each micro-batch is, in the order of its ``sample_index``.
     """
 
     micro: list[Batch]
@@ -74,6 +92,7 @@ class StepBatches:
     padding: int
     dropped: list[BadSample]
     fill: dict[str, float] = field(default_factory=dict)
+    notes: list[list[SampleNote]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +236,26 @@ class Loader:
             fill = shape.budget.shares(total, rows=shape.rows)
             yield StepPlan(micro, packer.state, fill)
 
+    def steps_per_epoch(self, samples: int = 512) -> float:
+        """Return about how many steps an epoch has, from the first samples of its order.
+
+        Raises:
+            DataError: none of them can be used.
+        """
+        taken = range(min(samples, len(self._mixture)))
+        tokens = [self._tokens(position) for position in taken]
+        usable = [count for count in tokens if count]
+        if not usable:
+            raise DataError(f"none of the first {len(taken)} samples can be used. Mend the data.")
+        whole = sum(usable) / len(taken) * len(self._mixture)
+        return whole / (self._shape.rows * self._shape.tokens_per_row)
+
+    def _tokens(self, position: int) -> int:
+        try:
+            return self._decoder.known(self._mixture.ref(position)).outline.cost.tokens
+        except HocketError:
+            return 0  # told and counted when it is its turn
+
     def _measure(self, position: int) -> Measured:
         """Return what a sample costs and what had to be cut, or that it cannot be used."""
         try:
@@ -319,6 +358,7 @@ class _Decoder(Dataset[StepBatches]):
     def __getitem__(self, plan: StepPlan) -> StepBatches:
         dropped: list[BadSample] = []
         micro: list[Batch] = []
+        notes: list[list[SampleNote]] = []
         samples: list[str] = []
         tokens = positions = 0
         for rows in plan.micro:
@@ -326,13 +366,16 @@ class _Decoder(Dataset[StepBatches]):
             kept = [row for row in decoded if row]
             if not kept:
                 break
-            batch = pack_batch(kept, pad_id=self._processor.tokenizer.pad_token_id)
+            examples = [[one for one, _ in row] for row in kept]
+            batch = pack_batch(examples, pad_id=self._processor.tokenizer.pad_token_id)
             micro.append(batch)
-            samples += [f"{one.outline.source} ({one.outline.id})" for row in kept for one in row]
-            tokens += sum(len(one.outline.input_ids) for row in kept for one in row)
+            notes.append([note for row in kept for _, note in row])
+            outlines = [one.outline for row in examples for one in row]
+            samples += [f"{one.source} ({one.id})" for one in outlines]
+            tokens += sum(len(one.input_ids) for one in outlines)
             positions += batch["input_ids"].numel()
         padding = positions - tokens
-        return StepBatches(micro, plan.after, samples, tokens, padding, dropped, plan.fill)
+        return StepBatches(micro, plan.after, samples, tokens, padding, dropped, plan.fill, notes)
 
     def bad_sample(self, position: int, error: HocketError) -> BadSample:
         """Return the name of a sample that cannot be used, for the list of them."""
@@ -345,7 +388,7 @@ class _Decoder(Dataset[StepBatches]):
         lost = isinstance(error, LostDecoderError)
         return BadSample(ref.dataset, number, name, str(error), position, lost)
 
-    def _decode_row(self, row: Row, dropped: list[BadSample]) -> list[Example]:
+    def _decode_row(self, row: Row, dropped: list[BadSample]) -> list[tuple[Example, SampleNote]]:
         examples = []
         for position in row.positions:
             try:
@@ -356,19 +399,20 @@ class _Decoder(Dataset[StepBatches]):
                 dropped.append(self.bad_sample(position, error))
         return examples
 
-    def _decode(self, ref: SampleRef) -> Example:
+    def _decode(self, ref: SampleRef) -> tuple[Example, SampleNote]:
         outline, cut = self.known(ref)
         # The sound of a video is looked for in its file, so before frames are held in memory.
         conversation, bound = self._changed(ref)
         if cut:
             conversation, bound = cut.conversation, bound.renumbered(cut.kept)
         with torch.no_grad():
-            return self._processor.encode(
+            example = self._processor.encode(
                 self._media.hold(conversation),
                 outline=outline,
                 transform=bound,
                 retouch=bound.retouch,
             )
+        return example, SampleNote(ref.dataset, _medium(example), _weight(conversation))
 
     def _changed(self, ref: SampleRef) -> tuple[Conversation, BoundAugmenter]:
         """Return a sample as its epoch has it, nothing decoded, and what its media go through."""
@@ -381,3 +425,27 @@ class _Decoder(Dataset[StepBatches]):
         )
         assert bound.conversation is not None
         return bound.conversation, bound
+
+
+def _medium(example: Example) -> str:
+    seen = example.images is not None or example.frames is not None
+    heard = example.sounds is not None
+    return MEDIA[seen + 2 * heard]
+
+
+def _weight(conversation: Conversation) -> float:
+    """Return how much a row's tokens count, as its ``weight`` says.
+
+    Raises:
+        DataError: the weight is no number, or below 0.
+    """
+    weight = conversation.meta.get("weight", 1.0)
+    if (
+        isinstance(weight, bool)
+        or not isinstance(weight, int | float)
+        or not 0 <= weight < math.inf
+    ):
+        raise DataError(
+            f"{conversation.source}: its weight is {weight!r}, expected a number of at least 0."
+        )
+    return float(weight)

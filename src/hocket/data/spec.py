@@ -38,6 +38,7 @@ class DatasetSpec:
         reader_options: options of the reader, such as the ``prompt`` of ``caption``.
         media_root: folder that relative media paths start from; empty means the folder of `path`.
         weight: share of the rows used in one epoch; 2.0 shows every row twice, 0.5 half of them.
+        loss_weight: how much its tokens count in the loss; a row's own ``weight`` multiplies it.
         without_rows: JSON file with a list of row numbers to leave out; empty leaves none out.
         max_rows: rows used at most, the first ones; 0 uses all.
         on_bad: ``skip`` or ``stop`` at a row that cannot be used; empty takes the mixture's.
@@ -49,6 +50,7 @@ class DatasetSpec:
     reader_options: dict[str, OptionValue | dict[str, str]] = field(default_factory=dict)
     media_root: str = ""
     weight: float = 1.0
+    loss_weight: float = 1.0
     without_rows: str = ""
     max_rows: int = 0
     on_bad: OnBad | None = None

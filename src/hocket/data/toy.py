@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import PIL.Image
@@ -26,7 +26,8 @@ READER = "ovis"
 
 _SIDE = 96
 _FRAMES = 6
-_PAPER = (245, 243, 238)
+# Pictures of other rows have another shade, so that no two are the same file.
+_PAPER = (225, 256)
 _COLOURS = {
     "red": (204, 51, 51),
     "green": (44, 140, 70),
@@ -37,6 +38,14 @@ _COLOURS = {
 _SIDES_OF = {"triangle": 3, "square": 4, "hexagon": 6}
 _SHAPES = ("circle", *_SIDES_OF)
 _WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+
+
+class _Look(NamedTuple):
+    """What a shape looks like: its name and colour, and the paper it is drawn on."""
+
+    shape: str
+    colour: str
+    paper: tuple[int, int, int]
 
 
 class ToyWriter:
@@ -59,11 +68,11 @@ class ToyWriter:
         return {"id": name, **self._kinds[number % len(self._kinds)](name, rng)}
 
     def _name(self, name: str, rng: np.random.Generator) -> Row:
-        shape, colour = self._pick(rng)
-        image = self._draw(f"{name}.png", shape, colour, radius=int(rng.integers(18, 40)))
+        look = self._pick(rng)
+        image = self._draw(f"{name}.png", look, radius=int(rng.integers(18, 40)))
         return {
             "image": image,
-            "conversations": _talk("<image>\nWhat do you see?", f"A {colour} {shape}."),
+            "conversations": _talk("<image>\nWhat do you see?", f"A {look.colour} {look.shape}."),
         }
 
     def _think(self, name: str, rng: np.random.Generator) -> Row:
@@ -72,22 +81,21 @@ class ToyWriter:
         return {"conversations": _talk(f"How much is {one} plus {other}?", answer)}
 
     def _compare(self, name: str, rng: np.random.Generator) -> Row:
-        shape, colour = self._pick(rng)
+        look = self._pick(rng)
         large_first = bool(rng.integers(2))
         sizes = (38, 16) if large_first else (16, 38)
         images = [
-            self._draw(f"{name}-{at}.png", shape, colour, radius=radius)
-            for at, radius in enumerate(sizes)
+            self._draw(f"{name}-{at}.png", look, radius=radius) for at, radius in enumerate(sizes)
         ]
-        question = f"<image>\n<image>\nIn which picture is the {shape} larger?"
+        question = f"<image>\n<image>\nIn which picture is the {look.shape} larger?"
         answer = "In the first." if large_first else "In the second."
         return {
             "image": images,
-            "conversations": _talk(question, answer, "What colour is it?", f"It is {colour}."),
+            "conversations": _talk(question, answer, "What colour is it?", f"It is {look.colour}."),
         }
 
     def _watch(self, name: str, rng: np.random.Generator) -> Row:
-        shape, colour = self._pick(rng)
+        look = self._pick(rng)
         way = str(rng.choice(list(_WAYS)))
         across, down = _WAYS[way]
         frames = []
@@ -95,17 +103,17 @@ class ToyWriter:
             at = 48 * step // (_FRAMES - 1) - 24
             centre = (_SIDE // 2 + across * at, _SIDE // 2 + down * at)
             file = f"{name}/{step:03d}.png"
-            frames.append(self._draw(file, shape, colour, radius=16, centre=centre))
+            frames.append(self._draw(file, look, radius=16, centre=centre))
         return {
             "video": frames,
             "conversations": _talk(
-                f"<video>\nWhich way does the {shape} move?", f"It moves {way}."
+                f"<video>\nWhich way does the {look.shape} move?", f"It moves {way}."
             ),
         }
 
     def _call(self, name: str, rng: np.random.Generator) -> Row:
-        shape, colour = self._pick(rng)
-        image = self._draw(f"{name}.png", shape, colour, radius=6)
+        look = self._pick(rng)
+        image = self._draw(f"{name}.png", look, radius=6)
         call = json.dumps({"name": "zoom", "arguments": {"factor": 4}})
         return {
             "image": image,
@@ -113,30 +121,30 @@ class ToyWriter:
                 "<image>\nZoom in so that I can see the shape.",
                 f"<tool_call>\n{call}\n</tool_call>",
                 "Done. What is it?",
-                f"A {colour} {shape}.",
+                f"A {look.colour} {look.shape}.",
             ),
         }
 
-    def _pick(self, rng: np.random.Generator) -> tuple[str, str]:
-        return str(rng.choice(_SHAPES)), str(rng.choice(list(_COLOURS)))
+    def _pick(self, rng: np.random.Generator) -> _Look:
+        red, green, blue = map(int, rng.integers(*_PAPER, 3))
+        return _Look(str(rng.choice(_SHAPES)), str(rng.choice(list(_COLOURS))), (red, green, blue))
 
     def _draw(
         self,
         file: str,
-        shape: str,
-        colour: str,
+        look: _Look,
         *,
         radius: int,
         centre: tuple[int, int] = (_SIDE // 2, _SIDE // 2),
     ) -> str:
         """Draw one shape, write the picture and return its path from the data file's folder."""
-        picture = PIL.Image.new("RGB", (_SIDE, _SIDE), _PAPER)
+        picture = PIL.Image.new("RGB", (_SIDE, _SIDE), look.paper)
         pen = PIL.ImageDraw.Draw(picture)
-        if shape == "circle":
-            pen.circle(centre, radius, fill=_COLOURS[colour])
+        if look.shape == "circle":
+            pen.circle(centre, radius, fill=_COLOURS[look.colour])
         else:
-            corners = _SIDES_OF[shape]
-            turn = math.pi / 4 if shape == "square" else -math.pi / 2
+            corners = _SIDES_OF[look.shape]
+            turn = math.pi / 4 if look.shape == "square" else -math.pi / 2
             points = [
                 (
                     centre[0] + radius * math.cos(turn + 2 * math.pi * corner / corners),
@@ -144,7 +152,7 @@ class ToyWriter:
                 )
                 for corner in range(corners)
             ]
-            pen.polygon(points, fill=_COLOURS[colour])
+            pen.polygon(points, fill=_COLOURS[look.colour])
         target = self._media / file
         target.parent.mkdir(parents=True, exist_ok=True)
         picture.save(target)

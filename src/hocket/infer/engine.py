@@ -23,6 +23,7 @@ from hocket.checkpoint.directory import load_checkpoint
 from hocket.checkpoint.loading import Placement
 from hocket.infer.originals import OriginalCalls
 from hocket.infer.sampling import Sampling, choose
+from hocket.infer.thinking import ThinkingBudget, split_thought
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.accept import as_audio, as_image, as_list, as_video
 from hocket.tokens.batch import IGNORED, Batch, pad_batch
@@ -45,6 +46,16 @@ class Answer:
     tokens: tuple[int, ...]
     finished: bool
     prompt_tokens: int
+
+    @property
+    def thought(self) -> str:
+        """What the model thought aloud, tags included; empty where it did not finish a thought."""
+        return split_thought(self.text)[0]
+
+    @property
+    def response(self) -> str:
+        """The answer without the thought, as Ovis 2.5's ``chat`` returns it."""
+        return split_thought(self.text)[1]
 
 
 def prompt(
@@ -257,6 +268,7 @@ class Engine(OriginalCalls):
             if name not in ("labels", "attention_mask", "input_ids")
         }
         ids = batch["input_ids"]
+        budget = self._budget(sampling)
         for _ in range(sampling.max_new_tokens):
             # Entered for each step, not around the yield, so that callers are left alone.
             with torch.inference_mode():
@@ -270,11 +282,18 @@ class Engine(OriginalCalls):
                     **inputs,
                 )
                 token = choose(output.logits[:, -1], sampling, generator)
+                token = budget.apply(token) if budget else token
             yield token
             inputs = {}
             ids = token[:, None]
             mask = torch.cat([mask, mask.new_ones((len(mask), 1))], dim=1)
             positions = positions[:, -1:] + 1
+
+    def _budget(self, sampling: Sampling) -> ThinkingBudget | None:
+        if not sampling.thinking or not sampling.thinking_budget:
+            return None
+        limit, words = sampling.thinking_budget, self.processor.tokenizer
+        return ThinkingBudget(words, limit=limit, ends=self._ends)
 
     def _text(self, ids: Sequence[int], sampling: Sampling) -> str:
         text = str(self.processor.tokenizer.decode(ids, skip_special_tokens=False))

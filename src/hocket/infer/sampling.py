@@ -24,6 +24,8 @@ class Sampling:
         stop: texts that end the answer; they are not part of it.
         thinking: whether the model thinks aloud before it answers, where its template knows how;
             None leaves it to the template.
+        thinking_budget: tokens after which a model that thinks aloud is made to answer, as in
+            Ovis 2.5; 0 lets it think. It counts with `thinking` alone.
 
     Raises:
         ConfigError: a value is out of range.
@@ -36,6 +38,7 @@ class Sampling:
     seed: int = 0
     stop: tuple[str, ...] = ()
     thinking: bool | None = None
+    thinking_budget: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what no token could be drawn from."""
@@ -44,6 +47,7 @@ class Sampling:
             ("temperature", self.temperature, 0 <= self.temperature < math.inf, "at least 0"),
             ("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1"),
             ("top_k", self.top_k, self.top_k >= 0, "at least 0; 0 means all tokens"),
+            ("thinking_budget", self.thinking_budget, self.thinking_budget >= 0, "at least 0"),
             ("stop", self.stop, "" not in self.stop, "texts that are not empty"),
         ):
             if not fits:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 # For each modality: its spans, and the tensors that have one entry for each unit.
 KINDS = {
-    "image": ("image_spans", ("pixel_values",)),
-    "video": ("video_spans", ("pixel_values_videos", "frame_times")),
-    "audio": ("audio_spans", ("input_features", "feature_lengths")),
+    "image": ("image_spans", ("pixel_values", "image_features")),
+    "video": ("video_spans", ("pixel_values_videos", "video_features", "frame_times")),
+    "audio": ("audio_spans", ("input_features", "audio_features", "feature_lengths")),
 }
 
 

@@ -40,6 +40,9 @@ MEDIA = (
     "input_features",
     "feature_lengths",
     "audio_spans",
+    "image_features",
+    "video_features",
+    "audio_features",
 )
 
 
@@ -82,6 +85,9 @@ class HocketModel(HocketTowers):
         input_features: Tensor | None = None,
         feature_lengths: Tensor | None = None,
         audio_spans: Tensor | None = None,
+        image_features: Tensor | None = None,
+        video_features: Tensor | None = None,
+        audio_features: Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         """Write the media rows over their placeholders and run the language model.
@@ -93,15 +99,17 @@ class HocketModel(HocketTowers):
             assert input_ids is not None
             inputs_embeds = self.get_input_embeddings()(input_ids)
             rows: dict[int, Tensor] = {}
-            if pixel_values is not None:
-                rows[self.config.image_token_id] = self.image_rows(pixel_values, image_spans)
-            if pixel_values_videos is not None:
-                rows[self.config.video_token_id] = self.video_rows(
-                    pixel_values_videos, video_spans, frame_times
+            if pixel_values is not None or image_features is not None:
+                rows[self.config.image_token_id] = self.image_rows(
+                    pixel_values, image_spans, features=image_features
                 )
-            if input_features is not None:
+            if pixel_values_videos is not None or video_features is not None:
+                rows[self.config.video_token_id] = self.video_rows(
+                    pixel_values_videos, video_spans, frame_times, features=video_features
+                )
+            if input_features is not None or audio_features is not None:
                 rows[self.config.audio_token_id] = self.audio_rows(
-                    input_features, feature_lengths, audio_spans
+                    input_features, feature_lengths, audio_spans, features=audio_features
                 )
             inputs_embeds = self._write(inputs_embeds, input_ids, rows)
             if self._positions is not None:
@@ -150,7 +158,8 @@ class HocketOutput(CausalLMOutputWithPast):  # type: ignore[misc] # transformers
 class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  # type: ignore[misc] # as above
     """The composite with its output head: what `AutoModelForMultimodalLM` opens.
 
-    ``forward`` takes the keys of `hocket.tokens.batch.Batch`, shaped as there, and
+    ``forward`` takes the keys of `hocket.tokens.batch.Batch`, shaped as there, tower features in
+    place of encoder inputs among them, and
 
     * ``past_key_values``: the key-value cache of a generation;
     * ``inputs_embeds``: (B, T, D) instead of ``input_ids``, media included;

@@ -13,12 +13,13 @@ from einops import rearrange
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from hocket._errors import ConfigError
 from hocket._registry import Registry
 from hocket.model.config import HocketConfig
 from hocket.parts.arrange import Arrange, build_arrange
 from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import Connector, build_connector
-from hocket.parts.encoder import EncoderKind, Kind, Options
+from hocket.parts.encoder import Kind, Options
 from hocket.parts.features import Features
 from hocket.parts.joint import Joint, build_joint
 from hocket.parts.vision import vision_encoders
@@ -87,32 +88,44 @@ class HocketTowers(HocketPreTrainedModel):
                 config.joint_connector, in_widths=tower_widths(config), out_width=width
             )
 
-    def image_rows(self, pixels: Tensor, spans: Tensor | None = None) -> Tensor:
-        """Turn pictures (U, 3, H, W) or native patches (U, P, K) into (R, D), in span order."""
-        return self._shared_rows(pixels, spans, None, Modality.IMAGE)
+    def image_rows(
+        self,
+        pixels: Tensor | None,
+        spans: Tensor | None = None,
+        *,
+        features: Tensor | None = None,
+    ) -> Tensor:
+        """Turn pictures (U, 3, H, W) or native patches (U, P, K) into (R, D), in span order.
+
+        `features` (U, P, C), what `encode` made of the pixels before, stands in their place here
+        and below.
+        """
+        x = self._features(Modality.IMAGE, pixels, features, spans)
+        return self._shared_rows(x, spans, None, Modality.IMAGE)
 
     def video_rows(
-        self, pixels: Tensor, spans: Tensor | None = None, times: Tensor | None = None
+        self,
+        pixels: Tensor | None,
+        spans: Tensor | None = None,
+        times: Tensor | None = None,
+        *,
+        features: Tensor | None = None,
     ) -> Tensor:
         """Turn frames (U, 3, H, W) or native patches (U, P, K) into (R, D), in span order."""
-        if self.video_tower is None:
-            return self._shared_rows(pixels, spans, times, Modality.VIDEO)
+        x = self._features(Modality.VIDEO, pixels, features, spans)
         options, config = self.config.video_encoder, self.config.video_config
-        kind = vision_encoders.get(options["kind"])
-        x = _encode(kind, self.video_tower, pixels, options, spans)
-        grid = kind.grid(config, options)
-        features = Features(x, grid, spans=spans, times=times, modality=Modality.VIDEO)
-        return self._connect(self.video_projector, features)
+        if config is None:
+            return self._shared_rows(x, spans, times, Modality.VIDEO)
+        grid = vision_encoders.get(options["kind"]).grid(config, options)
+        found = Features(x, grid, spans=spans, times=times, modality=Modality.VIDEO)
+        return self._connect(self.video_projector, found)
 
     def _shared_rows(
-        self, pixels: Tensor, spans: Tensor | None, times: Tensor | None, modality: Modality
+        self, x: Tensor, spans: Tensor | None, times: Tensor | None, modality: Modality
     ) -> Tensor:
-        """Run the tower that pictures and, without one of their own, videos go through."""
-        assert self.vision_tower is not None
+        """Connect features of the tower of pictures and, without one of their own, of videos."""
         options, config = self.config.vision_encoder, self.config.vision_config
-        kind = vision_encoders.get(options["kind"])
-        x = _encode(kind, self.vision_tower, pixels, options, spans)
-        grid = kind.grid(config, options)
+        grid = vision_encoders.get(options["kind"]).grid(config, options)
         features = Features(x, grid, spans=spans, times=times, modality=modality)
         if self.image_arrange is None:
             return self._connect(self.multi_modal_projector, features)
@@ -122,26 +135,90 @@ class HocketTowers(HocketPreTrainedModel):
         return self.image_arrange(tiles, features)
 
     def audio_rows(
-        self, sounds: Tensor, lengths: Tensor | None = None, spans: Tensor | None = None
+        self,
+        sounds: Tensor | None,
+        lengths: Tensor | None = None,
+        spans: Tensor | None = None,
+        *,
+        features: Tensor | None = None,
     ) -> Tensor:
         """Turn chunks of sound (U, M, F) or (U, L) into (R, D) rows in span order."""
-        assert self.audio_tower is not None
-        options = self.config.audio_encoder
-        kind = audio_encoders.get(options["kind"])
-        sounds = sounds.to(self.audio_tower.dtype)
-        x = _scaled(kind.encode(self.audio_tower, sounds, options, spans, lengths), options)
+        x = self._features(Modality.AUDIO, sounds, features, spans, lengths)
         if lengths is not None:
             lengths = lengths // self._audio_pool
-        features = Features(
-            x, (1, x.shape[1]), spans=spans, lengths=lengths, modality=Modality.AUDIO
-        )
-        return self._connect(self.audio_projector, features)
+        found = Features(x, (1, x.shape[1]), spans=spans, lengths=lengths, modality=Modality.AUDIO)
+        return self._connect(self.audio_projector, found)
+
+    def encode(
+        self,
+        modality: Modality,
+        inputs: Tensor,
+        spans: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
+        """Run a tower: encoder inputs (U, ...) in, scaled features (U, P, C) out.
+
+        Args:
+            modality: what the units show.
+            inputs: units as the layout makes them.
+            spans: int64 (S, 7); None when every unit is its own span.
+            lengths: for sound int64 (U,) positions that are not padding; None when all are.
+
+        Raises:
+            ConfigError: the tower is put aside, because its features are known.
+        """
+        name = tower_name(self.config, modality)
+        tower: PreTrainedModel | None = self._modules[name]
+        if tower is None:
+            raise ConfigError(
+                f"the {name} is put aside while its features come from the cache. "
+                "Set feature_cache=off to use it meanwhile."
+            )
+        options = tower_options(self.config, modality)
+        inputs = inputs.to(tower.dtype)
+        if modality is Modality.AUDIO:
+            ears = audio_encoders.get(options["kind"])
+            x = ears.encode(tower, inputs, options, spans, lengths)
+        else:
+            x = vision_encoders.get(options["kind"]).encode(tower, inputs, options, spans)
+        return x if options["scale"] == 1.0 else x * options["scale"]
+
+    def _features(
+        self,
+        modality: Modality,
+        inputs: Tensor | None,
+        features: Tensor | None,
+        spans: Tensor | None,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
+        """Return features that are known, or those of the tower."""
+        if features is not None:
+            return features.to(self.dtype)
+        assert inputs is not None
+        return self.encode(modality, inputs, spans, lengths)
 
     def _connect(self, own: Connector | None, features: Features) -> Tensor:
         """Turn features into (R, D) by the joint connector, or the tower's own."""
         connector = self.joint_projector or own
         assert connector is not None
         return connector(features)
+
+
+def tower_name(config: HocketConfig, modality: Modality) -> str:
+    """Return the attribute of the tower that a modality goes through."""
+    if modality is Modality.AUDIO:
+        return "audio_tower"
+    own = modality is Modality.VIDEO and config.video_config is not None
+    return "video_tower" if own else "vision_tower"
+
+
+def tower_options(config: HocketConfig, modality: Modality) -> Options:
+    """Return how the tower of a modality is read."""
+    return {
+        "vision_tower": config.vision_encoder,
+        "video_tower": config.video_encoder,
+        "audio_tower": config.audio_encoder,
+    }[tower_name(config, modality)]
 
 
 def tower_widths(config: HocketConfig) -> dict[Modality, int]:
@@ -183,17 +260,3 @@ def _build(
         in_width = arrange.in_width(in_width)
     return kind.build(config), build_connector(connector, in_width=in_width, out_width=width)
 
-
-def _encode(
-    kind: type[EncoderKind],
-    tower: PreTrainedModel,
-    inputs: Tensor,
-    options: Options,
-    spans: Tensor | None,
-) -> Tensor:
-    """Return scaled features (U, P, C)."""
-    return _scaled(kind.encode(tower, inputs.to(tower.dtype), options, spans), options)
-
-
-def _scaled(x: Tensor, options: Options) -> Tensor:
-    return x if options["scale"] == 1.0 else x * options["scale"]

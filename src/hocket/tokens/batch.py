@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hocket.tokens.example import IGNORED as IGNORED
 from hocket.tokens.example import Example
-from hocket.tokens.span import Modality
+from hocket.tokens.span import Modality, Span
 
 
 class Batch(TypedDict):
@@ -36,6 +36,10 @@ class Batch(TypedDict):
     input_features: NotRequired[Tensor]  # float32 (U, M, F)
     feature_lengths: NotRequired[Tensor]  # int64 (U,) encoder positions
     audio_spans: NotRequired[Tensor]  # int64 (S, 7)
+    # In place of pixel_values, pixel_values_videos and input_features: (U, P, C) of the towers.
+    image_features: NotRequired[Tensor]
+    video_features: NotRequired[Tensor]
+    audio_features: NotRequired[Tensor]
 
 
 def pad_batch(examples: Sequence[Example], *, pad_id: int, side: Literal["left", "right"]) -> Batch:
@@ -86,28 +90,34 @@ def pack_batch(rows: Sequence[Sequence[Example]], *, pad_id: int) -> Batch:
 def _add_media(batch: Batch, examples: Sequence[Example]) -> None:
     """Concatenate the encoder inputs in reading order; absent kinds stay absent."""
     if images := [example.images for example in examples if example.images is not None]:
-        batch["pixel_values"] = torch.cat(images)
+        known = _encoded(examples, Modality.IMAGE)
+        batch["image_features" if known else "pixel_values"] = torch.cat(images)
         batch["image_spans"] = _span_table(examples, Modality.IMAGE)
     if frames := [example.frames for example in examples if example.frames is not None]:
-        batch["pixel_values_videos"] = torch.cat(frames)
+        known = _encoded(examples, Modality.VIDEO)
+        batch["video_features" if known else "pixel_values_videos"] = torch.cat(frames)
         batch["video_spans"] = _span_table(examples, Modality.VIDEO)
         batch["frame_times"] = torch.cat(
             [example.frame_times for example in examples if example.frame_times is not None]
         )
     if sounds := [example.sounds for example in examples if example.sounds is not None]:
-        batch["input_features"] = torch.cat(sounds)
+        known = _encoded(examples, Modality.AUDIO)
+        batch["audio_features" if known else "input_features"] = torch.cat(sounds)
         batch["audio_spans"] = _span_table(examples, Modality.AUDIO)
         batch["feature_lengths"] = torch.cat(
             [example.sound_lengths for example in examples if example.sound_lengths is not None]
         )
 
 
-def _span_table(examples: Sequence[Example], modality: Modality) -> Tensor:
+def _encoded(examples: Sequence[Example], modality: Modality) -> bool:
+    """Whether the examples hold tower features of a modality, all of them or none."""
+    return any(modality in example.encoded for example in examples)
+
+
+def span_table(spans: Sequence[Span]) -> Tensor:
     """Return int64 (S, 7): units, rows, t, h, w, tile rows and columns of each span."""
-    return torch.tensor(
-        [
-            [span.units, span.rows, *span.grid, *span.tiles]
-            for example in examples
-            for span in example.spans(modality)
-        ]
-    )
+    return torch.tensor([[span.units, span.rows, *span.grid, *span.tiles] for span in spans])
+
+
+def _span_table(examples: Sequence[Example], modality: Modality) -> Tensor:
+    return span_table([span for example in examples for span in example.spans(modality)])

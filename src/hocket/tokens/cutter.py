@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
 from hocket._errors import AlignmentError, ConfigError, MediaError
 from hocket.chat.conversation import Medium
@@ -50,6 +51,23 @@ class UnitTransform(Protocol):
         self, modality: Modality, units: np.ndarray, *, index: int, plan: Plan
     ) -> np.ndarray:
         """Return the changed units, of the same shape, in a new array."""
+        ...
+
+
+class FeatureSource(Protocol):
+    """Knows what frozen towers make of media, so that those need not be decoded."""
+
+    @property
+    def modalities(self) -> frozenset[Modality]:
+        """The media that it knows, all of them."""
+        ...
+
+    def find(self, modality: Modality, medium: Medium, plan: Plan) -> tuple[Tensor, Tensor | None]:
+        """Return tower features (U, P, C) of a medium and, of a video, float32 (U,) seconds.
+
+        Raises:
+            MediaError: it is not known.
+        """
         ...
 
 

@@ -88,6 +88,7 @@ class Example:
         frame_times: float32 (U,) seconds of each video frame, or None.
         sounds: float32 (U, M, F) log-mel chunks, or None.
         sound_lengths: int64 (U,) encoder frames of each chunk that are not padding, or None.
+        encoded: media that hold tower features (U, P, C) in place of encoder inputs.
     """
 
     outline: Outline
@@ -96,6 +97,7 @@ class Example:
     frame_times: Tensor | None = None
     sounds: Tensor | None = None
     sound_lengths: Tensor | None = None
+    encoded: frozenset[Modality] = frozenset()
 
     def spans(self, modality: Modality) -> list[Span]:
         """Return the spans of one modality in reading order."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
-import numpy as np
 import torch
+from torch import Tensor
 from transformers import BatchFeature, PreTrainedTokenizerFast
 from transformers.processing_utils import ProcessorMixin
 
@@ -23,7 +23,7 @@ from hocket.media.image import Image
 from hocket.media.video import Video
 from hocket.tokens.accept import as_audio, as_image, as_list, as_video
 from hocket.tokens.batch import IGNORED, pad_batch
-from hocket.tokens.cutter import MediaCutter, MediaTransform, UnitTransform
+from hocket.tokens.cutter import FeatureSource, MediaCutter, MediaTransform, UnitTransform
 from hocket.tokens.example import Example, Outline, cost_of
 from hocket.tokens.layout import AudioLayout, ImageLayout, layout_from
 from hocket.tokens.soundtrack import with_soundtracks
@@ -156,6 +156,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         transform: MediaTransform | None = None,
         retouch: UnitTransform | None = None,
         outline: Outline | None = None,
+        features: FeatureSource | None = None,
     ) -> Example:
         """Tokenise a conversation and decode its media.
 
@@ -166,6 +167,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             transform: an augmentation of the decoded media.
             retouch: an augmentation of the encoder inputs of sounds.
             outline: what `measure` returned for the same conversation, to save the work.
+            features: what frozen towers make of media; those that it knows are not decoded.
 
         Raises:
             MediaError: a medium cannot be decoded.
@@ -173,34 +175,69 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         """
         conversation = self.prepare(conversation)
         outline = outline or self.measure(conversation, for_answer=for_answer, thinking=thinking)
-        images: list[np.ndarray] = []
-        frames: list[np.ndarray] = []
-        times: list[np.ndarray] = []
-        sounds: list[np.ndarray] = []
+        units: dict[Modality, list[Tensor]] = {kind: [] for kind in Modality}
+        times: list[Tensor] = []
         lengths: list[int] = []
         for index, (medium, plan) in enumerate(
             zip(conversation.media(), outline.plans, strict=True)
         ):
-            if isinstance(medium, Image):
-                images.append(self.media.image_units(medium, plan, transform, index, outline))
-            elif isinstance(medium, Video):
-                units, seconds = self.media.video_units(medium, plan, transform, index, outline)
-                frames.append(units)
-                times.append(seconds)
+            kind = outline.spans[index].modality
+            if features is not None and kind in features.modalities:
+                made, seconds = features.find(kind, medium, plan)
             else:
-                units = self.media.sound_units(medium, plan, transform, index, outline)
-                if retouch:
-                    units = retouch(Modality.AUDIO, units, index=index, plan=plan)
-                sounds.append(units)
+                made, seconds = self.units(
+                    medium, plan, outline, index=index, transform=transform, retouch=retouch
+                )
+            units[kind].append(made)
+            if seconds is not None:
+                times.append(seconds)
+            if kind is Modality.AUDIO:
                 lengths.extend(self.media.lengths(plan, outline.source))
+        joined = {kind: torch.cat(parts) for kind, parts in units.items() if parts}
         return Example(
             outline=outline,
-            images=torch.from_numpy(np.concatenate(images)) if images else None,
-            frames=torch.from_numpy(np.concatenate(frames)) if frames else None,
-            frame_times=torch.from_numpy(np.concatenate(times)) if times else None,
-            sounds=torch.from_numpy(np.concatenate(sounds)) if sounds else None,
+            images=joined.get(Modality.IMAGE),
+            frames=joined.get(Modality.VIDEO),
+            frame_times=torch.cat(times) if times else None,
+            sounds=joined.get(Modality.AUDIO),
             sound_lengths=torch.tensor(lengths) if lengths else None,
+            encoded=features.modalities if features else frozenset(),
         )
+
+    def units(
+        self,
+        medium: Medium,
+        plan: Plan,
+        outline: Outline,
+        *,
+        index: int,
+        transform: MediaTransform | None = None,
+        retouch: UnitTransform | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Decode one medium into encoder inputs (U, ...) and, of a video, float32 (U,) seconds.
+
+        Args:
+            medium: the picture, video or sound.
+            plan: what was planned for it.
+            outline: the sample that it is part of.
+            index: its number there.
+            transform: an augmentation of decoded media.
+            retouch: an augmentation of the encoder inputs of sounds.
+
+        Raises:
+            MediaError: it cannot be decoded.
+            AlignmentError: it does not fill its plan.
+        """
+        seconds = None
+        if isinstance(medium, Image):
+            made = self.media.image_units(medium, plan, transform, index, outline)
+        elif isinstance(medium, Video):
+            made, seconds = self.media.video_units(medium, plan, transform, index, outline)
+        else:
+            made = self.media.sound_units(medium, plan, transform, index, outline)
+            if retouch:
+                made = retouch(Modality.AUDIO, made, index=index, plan=plan)
+        return torch.tensor(made), None if seconds is None else torch.tensor(seconds)
 
     def __call__(
         self,

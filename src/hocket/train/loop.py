@@ -21,8 +21,8 @@ from hocket._log import warn
 from hocket.data.loader import StepBatches
 from hocket.data.seed import generator
 from hocket.tokens.batch import IGNORED, Batch
+from hocket.train.objective import Objective
 from hocket.train.optim import set_learning_rate
-from hocket.train.recipe import Stage
 from hocket.train.runtime import Runtime
 from hocket.train.state import TrainState
 
@@ -32,7 +32,8 @@ class Report:
     """What one optimizer step did.
 
     Attributes:
-        loss: mean loss of a supervised token over all ranks.
+        loss: mean loss of a supervised token over all ranks, weighted as the stage says.
+        parts: plain mean loss of each data set and kind of sample in the step, by name.
         grad_norm: norm of the gradient before clipping.
         lr_share: learning rate as a share of the peak.
         tokens: real tokens on all ranks.
@@ -52,6 +53,7 @@ class Report:
     padding: float
     step_seconds: float
     data_seconds: float
+    parts: dict[str, float] = field(default_factory=dict)
     fill: dict[str, float] = field(default_factory=dict)
     cuts: dict[str, int] = field(default_factory=dict)
 
@@ -64,7 +66,7 @@ def fit(
     batches: Iterator[StepBatches],
     optimizer: torch.optim.Optimizer,
     *,
-    stage: Stage,
+    objective: Objective,
     runtime: Runtime,
     state: TrainState,
     seed: int,
@@ -75,6 +77,7 @@ def fit(
     Raises:
         TrainingError: a loss or gradient is not finite; the weights are those before the step.
     """
+    stage = objective.stage
     parameters = [value for value in model.parameters() if value.requires_grad]
     while state.step < stage.steps:
         started = time.perf_counter()
@@ -85,7 +88,7 @@ def fit(
         _seed_dropout(seed, state, runtime.rank)
         lr_share = set_learning_rate(optimizer, stage, state.step)
         targets = runtime.sum_over_ranks(sum(count_targets(batch) for batch in step.micro))
-        share = _accumulate(model, step.micro, targets, runtime)
+        share, samples = _accumulate(model, step, objective, runtime)
         loss = float(runtime.sum_over_ranks(share))
         norm = float(runtime.clip(parameters, stage.max_norm))
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -106,6 +109,7 @@ def fit(
             data_seconds=data_seconds,
             fill=step.fill,
             cuts=step.after.cuts.counted(),
+            parts=objective.means(step, samples, runtime),
         )
         for hook in hooks:
             hook(state, report)
@@ -118,20 +122,26 @@ def count_targets(batch: Batch) -> int:
 
 
 def _accumulate(
-    model: nn.Module, micro: Sequence[Batch], targets: Tensor, runtime: Runtime
-) -> Tensor:
-    """Add up gradients of all micro-batches; return this rank's share of the loss."""
+    model: nn.Module, step: StepBatches, objective: Objective, runtime: Runtime
+) -> tuple[Tensor, list[Tensor]]:
+    """Add up gradients of all micro-batches; return this rank's loss and its samples' losses."""
     total = torch.zeros((), dtype=torch.float64, device=runtime.device)
-    for number, batch in enumerate(micro, start=1):
-        with runtime.without_sync(model, last=number == len(micro)):
+    weights, whole = objective.weigh(step, runtime)
+    samples = []
+    for number, (batch, weight) in enumerate(zip(step.micro, weights, strict=True), start=1):
+        with runtime.without_sync(model, last=number == len(step.micro)):
             inputs = {name: value.to(runtime.device) for name, value in batch.items()}  # type: ignore[attr-defined] # every value of a Batch is a tensor
-            part = model(
-                **inputs, num_items_in_batch=targets.to(torch.float32), loss_only=True
-            ).loss
+            output = model(
+                **inputs,
+                loss_weights=weight.to(runtime.device),
+                num_items_in_batch=whole.to(torch.float32),
+                loss_only=True,
+            )
             # Gradients are averaged over ranks; the loss is a sum.
-            runtime.backward(part * runtime.world)
-        total += part.detach().to(torch.float64)
-    return total
+            runtime.backward(output.loss * runtime.world)
+        total += output.loss.detach().to(torch.float64)
+        samples.append(output.sample_losses)
+    return total, samples
 
 
 def _seed_dropout(seed: int, state: TrainState, rank: int) -> None:

@@ -59,6 +59,7 @@ class Progress(AbstractContextManager["Progress"]):
         table = Table("group", "parameters matching", "count", "peak lr", "decay", box=None)
         for row in trainable:
             table.add_row(*row)
+        self._stages[name] = stage  # its steps may have been counted from its epochs
         number = list(self._stages).index(name) + 1
         self._loss = 0.0
         self._sums = _Sums()

@@ -54,6 +54,26 @@ class Adapter(AdapterSpec):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LossSpec:
+    """What the loss of a stage is made of.
+
+    Attributes:
+        label_smoothing: share of the probability that the target gives to all tokens alike.
+        z_loss: weight of the squared logarithm of the softmax's sum; 1e-4 is usual.
+        moment_std: spread of the target around a time token, in tokens; 0 for hard targets.
+        state_weight: how much VITA's state tokens count, beside 1 for others.
+        parts: weight of the mean loss of each kind of sample: ``text``, ``vision``, ``audio`` and
+            ``both``, 1 where one is missing; empty takes one mean over all tokens.
+    """
+
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+    moment_std: float = 0.0
+    state_weight: float = 1.0
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One stage of a recipe.
 
@@ -64,9 +84,11 @@ class Stage:
         train_modules: the same in one line, in its place: ``visual_tokenizer.head:1e-4|llm:2e-5``.
         lr: peak learning rate of items of `train_modules` that name none.
         weight_decay: weight decay of all items of `train_modules`.
+        loss: what the loss is made of.
         adapters: name -> adapter that is added to a part and trains; one that the next stage does
             not name again is merged into the weights.
-        steps: optimizer steps.
+        steps: optimizer steps; 0 takes as many as `epochs` needs.
+        epochs: how often the data are seen, where `steps` is 0.
         rows: packed rows in the global batch of one optimizer step.
         tokens_per_row: length of a packed row in tokens.
         patches_per_row: patches that a row may give the vision tower; 0 for no limit.
@@ -85,7 +107,9 @@ class Stage:
     lr: float = 2e-5
     weight_decay: float = 0.0
     adapters: dict[str, Adapter] = field(default_factory=dict)
-    steps: int
+    loss: LossSpec = field(default_factory=LossSpec)
+    steps: int = 0
+    epochs: float = 0.0
     rows: int = 8
     tokens_per_row: int = 512
     patches_per_row: int = 0

@@ -7,11 +7,12 @@ that is whole; a finished run is left as it is.
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,6 +29,7 @@ from hocket.data.balance import Prices
 from hocket.data.faults import FaultPolicy
 from hocket.data.loader import Loader, SampleMemory, StepShape
 from hocket.data.mixture import Mixture, open_source
+from hocket.data.pack import PackerState
 from hocket.data.spec import DataSpec
 from hocket.media.guard import Guard
 from hocket.model.adapters.attach import merge
@@ -39,6 +41,7 @@ from hocket.train.grammar import groups_of
 from hocket.train.log import RunLog
 from hocket.train.loop import Hook, Report, fit
 from hocket.train.movement import MovementWatch
+from hocket.train.objective import Objective, loss_options
 from hocket.train.optim import build_optimizer
 from hocket.train.recipe import Recipe, Stage
 from hocket.train.retention import checkpoint_name, checkpoints_of, delete_old
@@ -149,7 +152,7 @@ class _Session:
         self._run, self._name, self._model, self._processor = run, name, model, processor
         self._began = time.monotonic()
         self._runtime, self._stop, self._memory = runtime, stop, memory
-        self._stage = run.recipe.stages[name]
+        self._stage = self._with_steps(run.recipe.stages[name])
         adapters = adapt(model, name, self._stage, seed=run.recipe.seed, at=at)
         chosen = select_trainable(model, groups_of(self._stage, model), adapters)
         set_modes(model)
@@ -167,8 +170,33 @@ class _Session:
         recipe, stage, runtime = self._run.recipe, self._stage, self._runtime
         if state.step >= stage.steps:
             return state
+        loader = self._loader(state.packer)
+        weights = {name: self._run.data.datasets[name].loss_weight for name in stage.data}
+        self._model.loss_options = loss_options(stage.loss, self._processor.tokenizer)
+        return fit(
+            runtime.prepare(self._model),
+            iter(loader),
+            self._optimizer,
+            objective=Objective(stage, weights, self._processor.tokenizer),
+            runtime=runtime,
+            state=state,
+            seed=recipe.seed,
+            hooks=[*hooks, self._watch, self._save_when_due],
+        )
+
+    def _with_steps(self, stage: Stage) -> Stage:
+        """Return the stage with the steps that its epochs need, where it names none."""
+        self._stage = stage
+        if stage.steps:
+            return stage
+        if stage.epochs <= 0:
+            raise ConfigError(f"stage {self._name!r} has neither steps nor epochs. Give one.")
+        return replace(stage, steps=math.ceil(stage.epochs * self._loader(None).steps_per_epoch()))
+
+    def _loader(self, state: PackerState | None) -> Loader:
+        recipe, stage, runtime = self._run.recipe, self._stage, self._runtime
         sounds = self._processor.sounds
-        loader = Loader(
+        return Loader(
             _mixture(self._run.data, stage, seed=recipe.seed),
             self._processor,
             shape=StepShape(
@@ -188,18 +216,8 @@ class _Session:
             ),
             workers=recipe.workers,
             memory=self._memory,
-            state=state.packer,
-            faults=_faults(self._run, self._name, rank=runtime.rank),
-        )
-        return fit(
-            runtime.prepare(self._model),
-            iter(loader),
-            self._optimizer,
-            stage=stage,
-            runtime=runtime,
             state=state,
-            seed=recipe.seed,
-            hooks=[*hooks, self._watch, self._save_when_due],
+            faults=_faults(self._run, self._name, rank=runtime.rank),
         )
 
     def _save_when_due(self, state: TrainState, report: Report) -> None:

@@ -20,6 +20,7 @@ from tests.checkpoint.import_.parity import (
     recorded,
     reopen,
 )
+from transformers import AutoModel
 
 from hocket._errors import CheckpointError
 from hocket.checkpoint.directory import Loaded
@@ -100,11 +101,28 @@ def test_dump_of_the_whole_model_is_the_same(loaded: Loaded, tmp_path: Path) -> 
         assert torch.equal(made[name], tensor), name
 
 
+def test_the_last_layer_is_read_before_the_norm_behind_it(tmp_path: Path) -> None:
+    source = _changed(tmp_path, mm_vision_select_layer=-1)
+    import_checkpoint("auto", source, tmp_path / "out")
+    model = reopen(tmp_path / "out").model
+    original = AutoModel.from_pretrained(source / "vision_tower", local_files_only=True).eval()
+    pixels = torch.randn(2, 3, original.config.image_size, original.config.image_size)
+    options = model.config.vision_encoder
+    with torch.no_grad():
+        ours = vision_encoders.get(options["kind"]).encode(
+            model.model.vision_tower, pixels, options, None
+        )
+        normed = original(pixel_values=pixels).last_hidden_state
+        original.post_layernorm = torch.nn.Identity()
+        wanted = original(pixel_values=pixels).last_hidden_state
+    assert difference(ours, wanted, "features") <= 1e-5
+    assert difference(ours, normed) > 1e-2
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
         ({"mm_vision_select_feature": "patch"}, "no grid of patches"),
-        ({"mm_vision_select_layer": -1}, "before the final norm"),
         ({"model_dtype": "print('hello')"}, "number format"),
         ({"image_aspect_ratio": "dynamic"}, "image_aspect_ratio is 'dynamic'"),
         ({"vision_resolution": 98}, "never enlarged"),
@@ -113,10 +131,7 @@ def test_dump_of_the_whole_model_is_the_same(loaded: Loaded, tmp_path: Path) -> 
 def test_what_cannot_be_expressed_is_refused(
     change: dict[str, Any], match: str, tmp_path: Path
 ) -> None:
-    source = tmp_path / "source"
-    shutil.copytree(HOME / "navila-tiny", source)
-    config = json.loads((source / "config.json").read_text("utf-8")) | change
-    (source / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    source = _changed(tmp_path, **change)
     with pytest.raises(CheckpointError, match=match):
         import_checkpoint("auto", source, tmp_path / "out")
 
@@ -127,6 +142,14 @@ def test_missing_part_is_named(tmp_path: Path) -> None:
     shutil.rmtree(source / "vision_tower")
     with pytest.raises(CheckpointError, match="the vision_tower 'vision_tower' is needed"):
         import_checkpoint("auto", source, tmp_path / "out")
+
+
+def _changed(room: Path, **change: Any) -> Path:
+    """Return a copy of the recorded folder with other options."""
+    source = Path(shutil.copytree(HOME / "navila-tiny", room / "source"))
+    config = json.loads((source / "config.json").read_text("utf-8")) | change
+    (source / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return source
 
 
 def _frame(index: int) -> Image:

@@ -54,7 +54,7 @@ def test_figures_are_those_of_the_processor(rows: JoinedRows, census: Census) ->
     assert summary.figures["audio seconds"].least >= 0.2
 
 
-def test_the_number_of_processes_makes_no_difference(
+def test_how_rows_are_cut_into_chunks_makes_no_difference(
     rows: JoinedRows, census: Census, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hocket.data.census.count.CHUNK_ROWS", 5)

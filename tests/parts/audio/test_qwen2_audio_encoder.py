@@ -43,8 +43,9 @@ def test_padding_is_not_heard() -> None:
     mels = torch.randn(2, 20, 48)
     louder = mels.clone()
     # Convolutions see one frame beyond the positions that are left.
-    louder[1, :, 4 * 5 + 2 :] += 3
-    lengths = torch.tensor([12, 5])
+    louder[1, :, 2 * 11 + 1 :] += 3
+    # Of the second sound's 11 positions the last is heard, but no frame's.
+    lengths = torch.tensor([24, 11])
     with torch.inference_mode():
         x = Qwen2AudioEncoder.encode(tower, mels, LAST, None, lengths)
         y = Qwen2AudioEncoder.encode(tower, louder, LAST, None, lengths)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioMulti
 from hocket._errors import ConfigError
 from hocket.parts.connector.qwen2_audio import Qwen2Audio
 from hocket.parts.features import Features
+from hocket.tokens.span import Plan
 
 
 def test_it_is_transformers_projector_behind_the_pool_and_norm_of_its_encoder() -> None:
@@ -34,12 +37,15 @@ def test_behind_an_encoder_that_pools_it_is_one_layer() -> None:
     assert torch.equal(connector(Features(x, (1, 3))), connector.linear(x).flatten(0, 1))
 
 
-def test_the_last_mean_holds_real_frames_only() -> None:
+def test_frames_that_fill_no_row_are_dropped() -> None:
     connector = Qwen2Audio(Qwen2Audio.Config(), in_width=1, out_width=1)
     connector.linear = nn.Identity()  # type: ignore[assignment] # to see what comes in
     x = torch.tensor([[1.0, 3.0, 5.0, 7.0, 9.0], [2.0, 4.0, 6.0, 100.0, 100.0]])[..., None]
     rows = connector(Features(x, (1, 5), lengths=torch.tensor([5, 3])))
-    assert rows.flatten().tolist() == [2, 6, 9, 3, 6]
+    assert rows.flatten().tolist() == [2, 6, 3]
+    plan = Plan(units=2, patches=(1, 5), rows=3, grid=(3, 1, 1), valid=(5, 3))
+    assert connector.rows(plan) == len(rows)
+    assert connector.rows(replace(plan, valid=None)) == 4
 
 
 def test_no_frames_are_refused() -> None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from tests.toy import SPEC, TEXTS
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
 from hocket._errors import ConfigError
+from hocket.model.build import build
+from hocket.model.spec import PartSpec, TowerSpec
 from hocket.parts.vision.radio import RadioVision
 
 TINY: dict[str, Any] = {
@@ -73,3 +79,28 @@ def test_impossible_readings_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         RadioVision.inputs(AutoConfig.for_model("radio", **(TINY | options)), {"select": select})
+
+
+def test_a_file_with_the_names_of_nvidia_opens(tmp_path: Path) -> None:
+    made, pixels = tower(), torch.rand(2, 3, 32, 32)
+    for layer in made.encoder.layer:  # the original has no layer scale
+        layer.layer_scale1.lambda1.data.fill_(1.0)
+        layer.layer_scale2.lambda1.data.fill_(1.0)
+    made.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    kept = {name: one for name, one in load_file(file).items() if ".layer_scale" not in name}
+    assert "radio_model.model.patch_generator.embedder.weight" in kept
+    assert "radio_model.model.blocks.0.attn.qkv.weight" in kept
+    save_file(kept, file, metadata={"format": "pt"})
+    vision = TowerSpec(
+        path=str(tmp_path),
+        drop=8,
+        layout=PartSpec(kind="image_fixed", options={"fit": "longest"}),
+        connector=PartSpec(kind="linear"),
+    )
+    model, processor = build(replace(SPEC, vision=vision, video=None), TEXTS)
+    again = model.model.vision_tower
+    assert again is not None
+    assert torch.equal(read(again.eval(), pixels, "patch"), read(made, pixels, "patch"))
+    assert processor.image_layout["fit"] == "longest"
+    assert processor.image_layout["mean"] == [0.0] * 3

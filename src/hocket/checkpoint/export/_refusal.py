@@ -81,6 +81,8 @@ def need_image_layout(source: Source, target: str, kinds: Sequence[str]) -> dict
     part = "model.vision.layout"
     if options["kind"] not in kinds:
         raise refusal(target, f"{part}.kind", options["kind"], " or ".join(kinds))
+    if options.get("fit") == "longest":
+        raise refusal(target, f"{part}.fit", "longest", "squash, crop or pad")
     if options["after"]:
         raise refusal(target, f"{part}.after", options["after"], "no text behind pictures")
     if options["extra_rows"]:

@@ -13,8 +13,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from hocket._errors import CheckpointError
+from hocket.checkpoint.import_.experts import expert_rules
 from hocket.checkpoint.import_.origin import Origin
-from hocket.checkpoint.import_.table import Move, Rows
+from hocket.checkpoint.import_.table import Move, Rows, Rule
 from hocket.checkpoint.import_.weights import Weights
 from hocket.checkpoint.tools.tensors import read_json
 from hocket.model.spec import LanguageSpec, Options
@@ -117,10 +118,14 @@ def language_spec(
     return LanguageSpec(model_type=model_type, config=options, context=context)
 
 
-def language_rules(prefix: str = "") -> tuple[Move, ...]:
-    """Return the rules of a causal language model whose names stand behind a prefix pattern."""
+def language_rules(prefix: str = "") -> tuple[Rule, ...]:
+    """Return the rules of a causal language model whose names stand behind a prefix pattern.
+
+    Experts are those of `hocket.checkpoint.import_.experts.fuse_experts`.
+    """
     inner = "model.language_model"
     return (
+        *expert_rules(prefix),
         Move(rf"{prefix}model\.embed_tokens\.weight", f"{inner}.embed_tokens.weight", Rows.MEAN),
         Move(rf"{prefix}lm_head\.weight", "lm_head.weight", Rows.MEAN),
         Move(rf"{prefix}model\.((?:layers|norm)\..+)", rf"{inner}.\1"),

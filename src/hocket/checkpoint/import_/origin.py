@@ -101,3 +101,17 @@ class Origin:
                 f"{self.folder / 'config.json'} has no {key}. Copy the checkpoint again."
             )
         return self.config[key]
+
+    def section(self, key: str) -> Mapping[str, Any]:
+        """Return a nested configuration of ``config.json``.
+
+        Raises:
+            CheckpointError: it has no such key, or the value is no object.
+        """
+        found = self.need(key)
+        if not isinstance(found, dict):
+            raise CheckpointError(
+                f"{self.folder / 'config.json'}: {key} is {found!r}, expected an object. "
+                "Copy the checkpoint again."
+            )
+        return found

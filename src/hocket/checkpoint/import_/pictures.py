@@ -17,7 +17,7 @@ from hocket.checkpoint.import_.language import config_options
 from hocket.checkpoint.import_.native import PROJECTOR, VISION, Native
 from hocket.checkpoint.import_.projector import TARGET
 from hocket.checkpoint.import_.table import Move, Rule
-from hocket.checkpoint.import_.tower import tower_rules
+from hocket.checkpoint.import_.tower import selected_layer, tower_rules
 from hocket.checkpoint.tools.tensors import read_json
 from hocket.model.spec import Options, PartSpec, TowerSpec
 
@@ -31,6 +31,7 @@ _COLOURS = {
     "clip_vision_model": _CLIP,
     "siglip_vision_model": _HALF,
     "internvl_vision": _IMAGENET,
+    "aimv2_vision_model": _CLIP,
 }
 # Classes that crop the middle unless told otherwise.
 _CROPPING = ("CLIPImageProcessor", "LlavaImageProcessor", "LlavaNextImageProcessor")
@@ -141,10 +142,11 @@ def read_vision(native: Native, layout: PartSpec, **more: Any) -> TowerSpec:
             f"vision_config.model_type is {model_type!r}, expected {' or '.join(TOWERS)}. "
             "This importer cannot open it."
         )
+    options = config_options(native.part("vision_config"), model_type)
     return TowerSpec(
         model_type=model_type,
-        config=config_options(native.part("vision_config"), model_type),
-        layer=_layer(native, model_type),
+        config=options,
+        layer=selected_layer(model_type, options, one_layer(native)),
         drop=dropped(native, model_type),
         layout=layout,
         connector=PartSpec(
@@ -182,14 +184,6 @@ def one_layer(native: Native) -> int:
         raise CheckpointError(
             f"vision_feature_layer is {layer}, expected one number. This importer cannot open it."
         )
-    return layer
-
-
-def _layer(native: Native, model_type: str) -> int:
-    """Return the hidden state; SigLIP's last one stands before its final norm."""
-    layer = one_layer(native)
-    if layer == -1 and model_type == "siglip_vision_model":
-        return int(native.config.vision_config.num_hidden_layers)
     return layer
 
 

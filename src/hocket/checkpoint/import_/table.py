@@ -47,7 +47,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One tensor becomes several of equal length, cut along its first dimension.
+    """One tensor becomes several, cut along its first dimension to the lengths of the model's.
 
     Attributes:
         source: pattern of the source's names.
@@ -174,6 +174,7 @@ def _pieces(
 ) -> dict[str, Piece]:
     templates = (rule.target,) if isinstance(rule, Move) else rule.targets
     made: dict[str, Piece] = {}
+    start = 0
     for number, template in enumerate(templates):
         target = match.expand(template)
         if target not in targets:
@@ -181,17 +182,20 @@ def _pieces(
                 f"{name} belongs to {target}, which the model does not have. config.json describes "
                 "another model than the weights."
             )
+        shape = targets[target]
+        last = number == len(templates) - 1
         piece = (
-            _moved(name, item, rule, targets[target])
+            _moved(name, item, rule, shape)
             if isinstance(rule, Move)
-            else _part(name, item, number, len(templates), targets[target])
+            else _part(name, item, start, shape, last=last)
         )
         if piece is None:
             raise CheckpointError(
-                f"{name} is {item.shape}, which does not fit {target} {targets[target]}. "
+                f"{name} is {item.shape}, which does not fit {target} {shape}. "
                 "config.json describes another model than the weights."
             )
         made[target] = piece
+        start += shape[0] if shape else 0
     return made
 
 
@@ -207,15 +211,15 @@ def _moved(name: str, item: Item, rule: Move, shape: Shape) -> Piece | None:
     return None
 
 
-def _part(name: str, item: Item, number: int, parts: int, shape: Shape) -> Piece | None:
-    if (
-        not item.shape
-        or (item.shape[0] // parts, *item.shape[1:]) != shape
-        or item.shape[0] % parts
-    ):
+def _part(name: str, item: Item, start: int, shape: Shape, *, last: bool) -> Piece | None:
+    """Return the rows from `start` on as one tensor; the last one must take all that are left."""
+    if not item.shape or not shape or item.shape[1:] != shape[1:]:
         return None
-    what = f"part {number + 1} of {parts}"
-    return Piece(name, item, shape, lambda x: x.chunk(parts)[number].clone(), what)
+    stop = start + shape[0]
+    if stop > item.shape[0] or (last and stop < item.shape[0]):
+        return None
+    what = f"rows {start} to {stop} of {item.shape[0]}"
+    return Piece(name, item, shape, lambda x: x[start:stop].clone(), what)
 
 
 def _grown(x: Tensor, rows: int) -> Tensor:

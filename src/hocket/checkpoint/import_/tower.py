@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
 from hocket._errors import CheckpointError
 from hocket.checkpoint.import_.language import config_options
 from hocket.checkpoint.import_.table import Move, Rule, Skip
@@ -84,17 +86,19 @@ def dropped_positions(model_type: str, feature: str) -> int:
     return leading
 
 
-def checked_layer(model_type: str, layer: int) -> int:
+def selected_layer(model_type: str, options: Options, layer: int) -> int:
     """Return ``mm_vision_select_layer`` as an index of hidden states.
 
-    Raises:
-        CheckpointError: it is SigLIP's last layer before the final norm, which has no index.
+    The originals read SigLIP's last layer before the norm behind it; -1 stands for what the tower
+    returns, norm included.
+
+    Args:
+        model_type: the encoder's.
+        options: its configuration.
+        layer: the index in the original's terms.
     """
     if layer == -1 and model_type == "siglip_vision_model":
-        raise CheckpointError(
-            "mm_vision_select_layer is -1 on a SigLIP tower: the original reads the last layer "
-            "before the final norm, which transformers 5 does not return. It cannot be imported."
-        )
+        return int(CONFIG_MAPPING[model_type](**options).num_hidden_layers)
     return layer
 
 

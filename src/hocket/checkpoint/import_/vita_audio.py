@@ -26,7 +26,7 @@ from hocket.checkpoint.import_.language import config_options
 from hocket.checkpoint.import_.origin import Origin
 from hocket.checkpoint.import_.table import Rule, Skip
 from hocket.checkpoint.import_.weights import Weights, open_file
-from hocket.model.spec import PartSpec, TowerSpec
+from hocket.model.spec import Options, PartSpec, TowerSpec
 from hocket.parts.audio import audio_encoders
 
 INSIDE = "model.audio_encoder."
@@ -104,7 +104,9 @@ def _layout(document: Mapping[str, Any]) -> PartSpec:
             f"{_OPTIONS}: frames of {frames[0]} ms every {frames[1]} ms, expected 25 and 10. "
             "This importer cannot open it."
         )
-    return PartSpec(kind="audio_fbank", options={"rate": int(rate.get("resample_rate", 16000))})
+    # torchaudio's fbank reads the first channel of a file, whatever else is in it.
+    options: Options = {"rate": int(rate.get("resample_rate", 16000)), "mix": "first"}
+    return PartSpec(kind="audio_fbank", options=options)
 
 
 def _read(file: Path) -> Mapping[str, Any]:

@@ -6,13 +6,13 @@ Plain data made from a conversation and its outline. It must not know terminals 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from transformers import PreTrainedTokenizerFast
 
 from hocket._errors import DataError
 from hocket.chat.conversation import Conversation, Medium
 from hocket.cli._legible import describe
-from hocket.data.sources import Source
 from hocket.tokens.batch import IGNORED
 from hocket.tokens.example import Cost, Outline
 from hocket.tokens.processor import HocketProcessor
@@ -21,6 +21,20 @@ from hocket.tokens.span import Span
 # A character of four bytes may be spread over four tokens, and share the outer ones.
 _MOST_TOKENS_A_CHARACTER = 8
 _SPACE = "\u2581"  # how SentencePiece writes a space inside a token
+
+
+class Rows(Protocol):
+    """Data that can be looked through."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Conversation:
+        """Return a row.
+
+        Raises:
+            DataError: the row cannot be understood.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +132,7 @@ def cut(outline: Outline, tokenizer: PreTrainedTokenizerFast) -> tuple[Piece, ..
     return tuple(pieces)
 
 
-def find_row(source: Source, wanted: str, *, name: str) -> int:
+def find_row(source: Rows, wanted: str, *, name: str) -> int:
     """Return the row with an id.
 
     Args:

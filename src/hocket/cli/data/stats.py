@@ -98,7 +98,8 @@ def _drawn(counted: Counted, summary: Summary) -> Group:
     blocks: list[Table | Text] = [_facts(dict(facts(summary, unusable=unusable)))]
     if len(parts) > 1:
         blocks.append(_parts(parts))
-    blocks.append(_figures(summary.figures))
+    if summary.figures:
+        blocks.append(_figures(summary.figures))
     blocks += [_warning(line) for line in _troubles(counted, summary)]
     return Group(*blocks)
 

@@ -30,7 +30,8 @@ class AudioEncoderKind(EncoderKind, Protocol):
             inputs: units as the layout makes them.
             options: how the tower is read.
             spans: int64 (S, 7); None when every unit is a sound of its own.
-            lengths: int64 (U,) positions of each unit that are not padding; None when all are.
+            lengths: int64 (U,) positions of each unit that are not padding, before the encoder
+                pools them; None when all are.
         """
         ...
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from hocket._errors import ConfigError
@@ -23,6 +24,11 @@ from hocket.parts.encoder import Options
 from hocket.parts.sequences import places_of
 
 BLOCK = 48
+# Model types that have convolutions and cannot be used all the same -> why.
+_UNFIT = {
+    "sew-d": "cannot be tried without numbers, because it computes its tables on the processor. "
+    "Choose 'sew', which has the same frames.",
+}
 _NEEDED = {"conv_kernel", "conv_stride", "hidden_size"}
 
 
@@ -58,10 +64,18 @@ class HfWave:
             ConfigError: the configuration knows no convolutions, or adds others behind its layers.
         """
         found = config.to_dict()
-        if not found.keys() >= _NEEDED:
+        if not found.keys() >= _NEEDED or found.get("is_encoder_decoder"):
             raise ConfigError(
-                f"{config.model_type!r} is no encoder of raw sound. "
-                "Choose one such as 'wav2vec2', 'hubert' or 'wavlm'."
+                f"{config.model_type!r} is no encoder of raw sound by strided convolutions, and "
+                "has no file of its own here. Choose one such as 'wav2vec2', 'hubert', 'wavlm', "
+                "'sew', 'whisper', 'audio-spectrogram-transformer' or 'whale'."
+            )
+        if config.model_type in _UNFIT:
+            raise ConfigError(f"{config.model_type!r} {_UNFIT[config.model_type]}")
+        if _squeeze(config) > 1 and options.get("layer", -1) != -1:
+            raise ConfigError(
+                f"{config.model_type!r} joins {_squeeze(config)} frames inside and parts them at "
+                "its end, so its other layers have fewer. Set layer to -1."
             )
         if found.get("add_adapter"):
             raise ConfigError(
@@ -89,13 +103,17 @@ class HfWave:
         sounds = [_joined(units, positions * stride) for units in inputs.split(counts.tolist())]
         frames = [(len(sound) - window) // stride + 1 for sound in sounds]
         longest = max(frames, default=0)
+        # A tower that joins frames needs as many as it joins.
+        least = window + (_squeeze(tower.config) - 1) * stride
+        sounds = [functional.pad(sound, (0, max(0, least - len(sound)))) for sound in sounds]
         x = inputs.new_zeros(len(sounds), longest, tower.config.hidden_size)
         for length in sorted({len(sound) for sound in sounds}):
             chosen = [number for number, sound in enumerate(sounds) if len(sound) == length]
             features = _features(tower, torch.stack([sounds[n] for n in chosen]), options["layer"])
+            features = features[:, :longest]
             index = torch.tensor(chosen, device=x.device)
             missing = longest - features.shape[1]
-            features = torch.nn.functional.pad(features, (0, 0, 0, missing))
+            features = functional.pad(features, (0, 0, 0, missing))
             x = x.index_copy(0, index, features.to(x.dtype))
         empty = inputs.new_empty(len(inputs), positions, 0)
         real = _frames_of_units(frames, counts.tolist(), positions)
@@ -109,6 +127,11 @@ def reach(config: PreTrainedConfig) -> tuple[int, int]:
         (kernel - 1) * step for kernel, step in zip(config.conv_kernel, steps, strict=False)
     )
     return window, steps[-1]
+
+
+def _squeeze(config: PreTrainedConfig) -> int:
+    """Return how many frames the tower joins inside, as SEW does."""
+    return int(config.to_dict().get("squeeze_factor", 1))
 
 
 def _joined(units: Tensor, step: int) -> Tensor:

@@ -1,7 +1,8 @@
 """Qwen2-Audio's encoder: Whisper's with the mean of every two frames before its last norm.
 
 Takes log-mel float (U, M, F) of 30 s chunks, a quarter of whose frames come out; what a chunk's
-padding says is masked.
+padding says is masked. A sound's last position, if it is odd, is heard by the others but is part of
+no mean.
 
 Letters: U units, M mel bins, F mel frames, P frames that come out, C width.
 """
@@ -42,9 +43,9 @@ class Qwen2AudioEncoder:
 
     @staticmethod
     def inputs(config: PreTrainedConfig, options: Options) -> dict[str, Any]:
-        """Return the mel bins, and the mel frames per frame that comes out."""
-        stride = 2 * (POOL if options["layer"] == -1 else 1)
-        return {"mels": int(config.num_mel_bins), "encoder_stride": stride}
+        """Return the mel bins, the mel frames of a position and the positions of a frame."""
+        pool = POOL if options["layer"] == -1 else 1
+        return {"mels": int(config.num_mel_bins), "encoder_stride": 2, "encoder_pool": pool}
 
     @staticmethod
     def encode(
@@ -58,8 +59,9 @@ class Qwen2AudioEncoder:
         layer, mask = options["layer"], None
         if lengths is not None:
             positions = int(tower.config.max_source_positions)
-            real = lengths.to(inputs.device) * (POOL if layer == -1 else 1)
-            seen = torch.arange(positions, device=inputs.device) < real[:, None]
+            seen = (
+                torch.arange(positions, device=inputs.device) < lengths.to(inputs.device)[:, None]
+            )
             mask = rearrange(
                 torch.zeros_like(seen, dtype=inputs.dtype).masked_fill(
                     ~seen, torch.finfo(inputs.dtype).min

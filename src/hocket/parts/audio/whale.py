@@ -4,8 +4,9 @@ Filter banks are normalised by stored statistics, two 3 x 3 convolutions of stri
 of the frames, and pre-norm layers follow. Attention adds learned biases to the queries and takes
 positions without a relative shift: a key is its projection plus that of its absolute position. A
 sound is one sequence, however many units it is cut into, and looks at all of itself, or with
-`chunk_size` at its own chunk and the `left_chunks` before it, as the streaming original does. The
-original draws random chunks where it was trained so; here the same sound gives the same features.
+`chunk_size` at its own chunk and the `left_chunks` before it, as the streaming original does:
+`WhaleModel.stream` then reads a sound that is still arriving. The original draws random chunks
+where it was trained so; here the same sound gives the same features.
 
 Letters: U units, M mel bins, F frames of a unit, P positions of a unit, S sounds, T positions of
 the longest sound, C width, A heads, E width of a head.
@@ -26,6 +27,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from hocket._errors import ConfigError, MediaError
 from hocket.parts.audio import audio_encoders
+from hocket.parts.audio._whale_stream import Heard, WhaleStream
 from hocket.parts.encoder import Options
 from hocket.parts.sequences import places_of
 
@@ -123,13 +125,16 @@ class WhaleAttention(nn.Module):
         self.content_bias = nn.Parameter(torch.zeros(self.heads, width // self.heads))
         self.position_bias = nn.Parameter(torch.zeros(self.heads, width // self.heads))
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, positions: Tensor, mask: Tensor, heard: Heard | None = None
+    ) -> Tensor:
         """Turn (S, T, C) into (S, T, C).
 
         Args:
             x: the sounds.
             positions: (T, C), the table of positions.
             mask: (S, 1, 1 or T, T), added to the scores.
+            heard: what came before and is looked at too; takes what comes now.
         """
         q, k, v = (
             rearrange(layer(x), "s t (a e) -> s a t e", a=self.heads)
@@ -138,10 +143,13 @@ class WhaleAttention(nn.Module):
         p = rearrange(self.pos_proj(positions), "t (a e) -> a t e", a=self.heads)
         # (q + u) k + (q + v) p is q (k + p) plus what depends on the key alone.
         own = (k * self.content_bias[:, None]).sum(-1) + (p * self.position_bias[:, None]).sum(-1)
+        k = k + p
+        if heard is not None:
+            k, v, own = heard.join(k, v, own)
         bias = own[:, :, None] / math.sqrt(q.shape[-1]) + mask
         bias = bias.expand(-1, -1, q.shape[2], -1)
         dropout = self.dropout if self.training else 0.0
-        merged = functional.scaled_dot_product_attention(q, k + p, v, bias, dropout)
+        merged = functional.scaled_dot_product_attention(q, k, v, bias, dropout)
         return self.out_proj(rearrange(merged, "s a t e -> s t (a e)"))
 
 
@@ -172,14 +180,16 @@ class WhaleLayer(GradientCheckpointingLayer):  # type: ignore[misc] # transforme
         self.mlp = WhaleFeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, positions: Tensor, mask: Tensor, heard: Heard | None = None
+    ) -> Tensor:
         """Turn (S, T, C) into (S, T, C); the arguments are those of the attention."""
         normed = self.norm1(x)
-        heard = self.attention(normed, positions, mask)
+        seen = self.attention(normed, positions, mask, heard)
         if self.concat is None:
-            x = x + self.dropout(heard)
+            x = x + self.dropout(seen)
         else:
-            x = x + self.concat(torch.cat([normed, heard], dim=-1))
+            x = x + self.concat(torch.cat([normed, seen], dim=-1))
         return x + self.dropout(self.mlp(self.norm2(x)))
 
 
@@ -243,9 +253,7 @@ class WhaleModel(PreTrainedModel):  # type: ignore[misc] # transformers ships no
                 f"a sound has {places.sequences[1]} positions, but the audio encoder reads at "
                 f"most {self.config.max_positions}. Cut it into shorter sounds."
             )
-        x = self.embedding(places.join(x)) * math.sqrt(self.config.hidden_size)
-        table = sinusoids(x.shape[1], x.shape[2], device=x.device, dtype=x.dtype)
-        x, positions = self.dropout(x), self.dropout(table)
+        x, positions = self.embed(places.join(x))
         mask = self._mask(places.real(), x.dtype)
         states = [places.split(x)] if output_hidden_states else []
         for layer in self.layers:
@@ -256,6 +264,20 @@ class WhaleModel(PreTrainedModel):  # type: ignore[misc] # transformers ships no
             last_hidden_state=places.split(self.norm(x)),
             hidden_states=tuple(states) if output_hidden_states else None,
         )
+
+    def embed(self, x: Tensor, *, start: int = 0) -> tuple[Tensor, Tensor]:
+        """Return what goes into the layers, (S, T, C), and its positions (T, C) from `start`."""
+        x = self.embedding(x) * math.sqrt(self.config.hidden_size)
+        table = sinusoids(x.shape[1], x.shape[2], device=x.device, dtype=x.dtype, start=start)
+        return self.dropout(x), self.dropout(table)
+
+    def stream(self) -> WhaleStream:
+        """Return a reader of one sound that is still arriving, with its own memory.
+
+        Raises:
+            ConfigError: the tower looks at whole sounds.
+        """
+        return WhaleStream(self)
 
     def _mask(self, real: Tensor, dtype: torch.dtype) -> Tensor:
         """Return (S, 1, 1 or T, T), added to scores: what a position may look at."""
@@ -306,11 +328,14 @@ def chunks_seen(length: int, chunk: int, left: int, *, device: torch.device) -> 
     return seen if left < 0 else seen & (number[:, None] - left <= number)
 
 
-def sinusoids(length: int, width: int, *, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the table of positions (T, C): sines at even and cosines at odd channels."""
+def sinusoids(
+    length: int, width: int, *, device: torch.device, dtype: torch.dtype, start: int = 0
+) -> Tensor:
+    """Return the positions (T, C) from `start`: sines at even and cosines at odd channels."""
     steps = torch.arange(0, width, 2, device=device, dtype=torch.float32)
     rates = torch.exp(steps * -(math.log(10000.0) / width))
-    angles = torch.arange(length, device=device, dtype=torch.float32)[:, None] * rates
+    places = torch.arange(start, start + length, device=device, dtype=torch.float32)
+    angles = places[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).to(dtype)
 
 

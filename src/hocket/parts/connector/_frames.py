@@ -39,12 +39,19 @@ def check_frames(kind: str, frames: int) -> int:
 
 
 def count_groups(plan: Plan, frames: int) -> int:
-    """Return how many groups the units of a plan make; a frame must be one unit.
+    """Return how many groups the units of a plan make.
 
-    The plan of a video is known by its pieces: one for each step of its grid's time.
+    Raises:
+        ConfigError: a frame is cut into several units, whose neighbours are no frames.
     """
-    film = plan.pieces is not None and len(plan.pieces) == plan.grid[0]
-    return plan.grid[0] if film and frames > 1 else plan.units
+    if frames == 1 or not plan.frames:
+        return plan.units
+    if plan.units != plan.frames:
+        raise ConfigError(
+            f"a connector joins {frames} neighbouring frames, but the layout cuts a video of "
+            f"{plan.frames} into {plan.units} units. Choose a layout with one unit per frame."
+        )
+    return -(-plan.frames // frames)
 
 
 def group_frames(features: Features, frames: int) -> FrameGroups:

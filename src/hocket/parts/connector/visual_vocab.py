@@ -49,7 +49,8 @@ class VisualVocab(Connector):
         Attributes:
             vocab: words of the table, marks included.
             indicators: last words of the table that mark something and are never mixed: 4 for the
-                begin and end of pictures and videos (Ovis 2.5), 5 for Ovis 1.6 and 2.
+                begin and end of pictures and videos (Ovis 2.5), 0 where the arrangement
+                ``tile_marks`` has them (Ovis 1.6 and 2).
             tokenize: ``softmax`` for a mixture, ``straight_through`` for the likeliest word with
                 the mixture's gradient, ``gumbel`` for the same with noise while training.
             tau: temperature of ``gumbel``; the attribute `tau` may be changed while training.

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import (
     Qwen2AudioConfig,
     Qwen2AudioForConditionalGeneration,
+    Qwen2AudioProcessor,
     WhisperFeatureExtractor,
 )
 
@@ -78,7 +79,9 @@ def _wave(samples: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("newer", [False, True], ids=["before-4.52", "since-4.52"])
-@pytest.mark.parametrize("samples", [(CHUNK,), (CHUNK // 2,), (12 * HOP, 24 * HOP)])
+@pytest.mark.parametrize(
+    "samples", [(CHUNK,), (CHUNK // 2,), (12 * HOP, 24 * HOP), (13 * HOP, 22 * HOP)]
+)
 def test_the_class_gives_the_same_logits(
     samples: tuple[int, ...], newer: bool, tmp_path: Path
 ) -> None:
@@ -109,6 +112,35 @@ def test_the_class_gives_the_same_logits(
         }
 
     assert gap(loaded, model, batch, {"audio": audio}, adapt) <= 1e-5
+
+
+def test_every_length_gives_the_same_rows_and_logits(tmp_path: Path) -> None:
+    model, audio = _write(tmp_path / "in")
+    import_checkpoint("native_qwen2_audio", tmp_path / "in", tmp_path / "out")
+    loaded = reopen(tmp_path / "out")
+    extractor = WhisperFeatureExtractor(chunk_length=CHUNK / RATE, feature_size=80)
+    # The class's processor counts its tokens so; 60 ms and less are another path of the class.
+    twin = Qwen2AudioProcessor(extractor, tokenizer(PLACE), chat_template="")
+    for mel in range(8, 2 * POSITIONS + 1):
+        wave = _wave(mel * HOP - mel % 3)
+        made = extractor(
+            [wave],
+            sampling_rate=RATE,
+            return_tensors="pt",
+            return_attention_mask=True,
+            max_length=CHUNK,
+            padding="max_length",
+        )
+        text = twin(text=PLACE, audio=[wave], sampling_rate=RATE, max_length=CHUNK)
+        batch = _batch(loaded, wave)
+        rows = int((batch["input_ids"] == loaded.model.config.audio_token_id).sum())
+        assert rows == text["input_ids"][0].count(audio), mel
+
+        def adapt(media: dict[str, Tensor], mask: Tensor = made["attention_mask"]) -> Any:
+            given = {name: media[name] for name in ("attention_mask", "input_features")}
+            return given | {"feature_attention_mask": mask}
+
+        assert gap(loaded, model, batch, {"audio": audio}, adapt) <= 1e-5, mel
 
 
 def test_content_decides_and_the_template_has_our_placeholder(tmp_path: Path) -> None:

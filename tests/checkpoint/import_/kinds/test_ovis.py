@@ -16,6 +16,7 @@ from tests.checkpoint.import_.parity import (
     check_greedy,
     difference,
     logits_of,
+    note,
     recorded,
     reopen,
 )
@@ -26,6 +27,8 @@ from hocket._errors import CheckpointError
 from hocket.chat.conversation import Conversation, Message, Part, Role, Text
 from hocket.checkpoint.directory import Loaded
 from hocket.checkpoint.import_.engine import import_checkpoint
+from hocket.infer.engine import Engine
+from hocket.infer.sampling import Sampling
 from hocket.media.image import Image
 from hocket.media.video import Video
 from hocket.tokens.batch import pad_batch
@@ -135,6 +138,29 @@ def test_answers_are_the_recorded_ones(
     assert difference(ours[:, -12:], OUT[f"{name}.logits_tail"], "logits") <= 1e-4
     margins = [step[0] for step in case["margins"]]
     check_greedy(loaded, batch, OUT[f"{name}.generated_ids"][0].tolist(), margins)
+
+
+@pytest.mark.parametrize("case", json.loads((HOME / "chat.json").read_text("utf-8")))
+def test_thoughts_end_at_their_budget(
+    case: dict[str, Any], loaded: Loaded, processor: HocketProcessor
+) -> None:
+    """Ovis' ``chat``, which starts again with a forced end of the thought in the prompt."""
+    message = Message(Role.USER, _parts(case["query"]))
+    talk = Conversation(id="0", messages=(message,), source="")
+    sampling = Sampling(
+        max_new_tokens=case["max_new_tokens"],
+        thinking=case["kwargs"]["enable_thinking"],
+        thinking_budget=case["kwargs"].get("thinking_budget", 0),
+    )
+    (answer,) = Engine(loaded.model, processor).answer([talk], sampling)
+    first, last = case["generate_calls"][0], case["generate_calls"][-1]
+    assert answer.prompt_tokens == len(first["input_ids"][0])
+    forced = last["input_ids"][0][answer.prompt_tokens :]
+    assert list(answer.tokens) == forced + last["output_ids"][0]
+    assert answer.text.strip() == case["response"]
+    # The toy's closing tag is another token than the one that the original looks for.
+    assert answer.response == case["response"].rpartition("</think>")[2].strip()
+    note("greedy", 0.0)
 
 
 @pytest.mark.parametrize("name", ["single", "multi_turn", "ignored", "video", "text"])

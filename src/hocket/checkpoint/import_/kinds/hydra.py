@@ -44,10 +44,10 @@ from hocket.checkpoint.import_.origin import Origin
 from hocket.checkpoint.import_.projector import TARGET, linear_part, linear_rules
 from hocket.checkpoint.import_.table import COMPUTED, Move, Rule, Skip
 from hocket.checkpoint.import_.tower import (
-    checked_layer,
     dropped_positions,
     layout_options,
     read_tower,
+    selected_layer,
     tower_rules,
 )
 from hocket.checkpoint.import_.weights import (
@@ -227,7 +227,7 @@ def _side(origin: Origin, slot: Slot, whole: Weights) -> Side:
     spec = TowerSpec(
         model_type=model_type,
         config=tower,
-        layer=checked_layer(model_type, int(options.get("mm_vision_select_layer", -2))),
+        layer=selected_layer(model_type, tower, int(options.get("mm_vision_select_layer", -2))),
         drop=dropped_positions(model_type, feature),
         layout=PartSpec(kind="image_fixed", options=layout_options(folder, "image_fixed", **fit)),
         connector=linear_part(kind),

@@ -26,6 +26,7 @@ import torch
 
 from hocket._errors import CheckpointError
 from hocket.checkpoint.import_.description import Description
+from hocket.checkpoint.import_.experts import fuse_experts
 from hocket.checkpoint.import_.kinds import importers
 from hocket.checkpoint.import_.language import (
     choose_template,
@@ -43,10 +44,10 @@ from hocket.checkpoint.import_.origin import Origin
 from hocket.checkpoint.import_.projector import linear_part, linear_rules
 from hocket.checkpoint.import_.table import COMPUTED, Move, Rule, Skip
 from hocket.checkpoint.import_.tower import (
-    checked_layer,
     dropped_positions,
     layout_options,
     read_tower,
+    selected_layer,
     tower_rules,
 )
 from hocket.checkpoint.import_.weights import (
@@ -164,7 +165,8 @@ def find_weights(origin: Origin) -> Found:
             f"{folder} holds no weights: no *.safetensors, no pytorch_model*.bin, no "
             "adapter_config.json and no mm_projector.bin. Copy the checkpoint again."
         )
-    return found._replace(tokenizer=folder if has_tokenizer(folder) else found.tokenizer)
+    home = folder if has_tokenizer(folder) else found.tokenizer
+    return found._replace(weights=fuse_experts(found.weights), tokenizer=home)
 
 
 def language_type(model_type: str) -> str:
@@ -256,7 +258,7 @@ def _vision(config: Mapping[str, Any], folder: Path) -> TowerSpec:
     spec = TowerSpec(
         model_type=model_type,
         config=options,
-        layer=checked_layer(model_type, int(config.get("mm_vision_select_layer", -2))),
+        layer=selected_layer(model_type, options, int(config.get("mm_vision_select_layer", -2))),
         drop=dropped_positions(model_type, str(config.get("mm_vision_select_feature", "patch"))),
         layout=PartSpec(kind="image_fixed", options=layout_options(folder, "image_fixed")),
         connector=projector,

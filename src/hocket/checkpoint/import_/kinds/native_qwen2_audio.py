@@ -30,10 +30,6 @@ _TOWER = "qwen2_audio_encoder"
 _RATE, _HOP, _WINDOW = 16000, 160, 400
 # Mel frames per position of the encoder, before it pools.
 _STRIDE = 2
-_RESTS = (
-    "sounds: one whose length is no multiple of 40 ms may have one row more than in the original, "
-    "which drops a rest of 20 ms"
-)
 
 
 @importers.register
@@ -81,7 +77,6 @@ class NativeQwen2Audio:
                     ),
                 ),
                 places={native.token("audio_token_index") or PLACE: PLACE},
-                notes=(_RESTS,),
             ),
         )
 

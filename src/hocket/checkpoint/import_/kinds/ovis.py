@@ -6,7 +6,6 @@ checkpoint: they are those of the original's ``preprocess_inputs`` and ``read_vi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from hocket._errors import CheckpointError
@@ -66,7 +65,7 @@ class Ovis:
                 "Name the chat template of this checkpoint with --template NAME."
             )
         template, why = choose_template(origin, tokenizer, {}, "ovis2_5")
-        language = _section(origin, "llm_config")
+        language = origin.section("llm_config")
         spec = ModelSpec(
             language=language_spec(
                 language,
@@ -104,23 +103,8 @@ class Ovis:
         )
 
 
-def _section(origin: Origin, key: str) -> Mapping[str, Any]:
-    """Return a nested configuration.
-
-    Raises:
-        CheckpointError: it is no object.
-    """
-    section = origin.need(key)
-    if not isinstance(section, dict):
-        raise CheckpointError(
-            f"{origin.folder / 'config.json'}: {key} is {section!r}, expected an object. "
-            "Copy the checkpoint again."
-        )
-    return section
-
-
 def _vision(origin: Origin) -> TowerSpec:
-    document = _section(origin, "vit_config")
+    document = origin.section("vit_config")
     if document.get("model_type") != _TOWER:
         raise CheckpointError(
             f"vit_config.model_type is {document.get('model_type')!r}, expected {_TOWER!r}. "

@@ -15,6 +15,7 @@ from typing import Any
 
 from hocket._errors import CheckpointError
 from hocket.checkpoint.import_.description import Description
+from hocket.checkpoint.import_.experts import fuse_experts
 from hocket.checkpoint.import_.kinds import importers
 from hocket.checkpoint.import_.language import (
     choose_template,
@@ -36,10 +37,10 @@ from hocket.checkpoint.import_.projector import (
 )
 from hocket.checkpoint.import_.table import COMPUTED, Rule
 from hocket.checkpoint.import_.tower import (
-    checked_layer,
     dropped_positions,
     layout_options,
     read_tower,
+    selected_layer,
     tower_rules,
 )
 from hocket.checkpoint.import_.weights import Weights, has_weights, join, open_weights
@@ -153,8 +154,9 @@ def nested_weights(origin: Origin, folders: Mapping[str, Path]) -> Weights:
         CheckpointError: a folder holds no weights.
     """
     if has_weights(origin.folder) and not has_weights(folders["llm_cfg"]):
-        return open_weights(origin.folder)
-    return join({PREFIXES[key]: open_weights(folder) for key, folder in folders.items()})
+        return fuse_experts(open_weights(origin.folder))
+    whole = join({PREFIXES[key]: open_weights(folder) for key, folder in folders.items()})
+    return fuse_experts(whole)
 
 
 def vila_tower(config: Mapping[str, Any], folder: Path, connector: PartSpec) -> TowerSpec:
@@ -186,7 +188,7 @@ def vila_tower(config: Mapping[str, Any], folder: Path, connector: PartSpec) -> 
     spec = TowerSpec(
         model_type=model_type,
         config=options,
-        layer=checked_layer(model_type, int(config.get("mm_vision_select_layer", -2))),
+        layer=selected_layer(model_type, options, int(config.get("mm_vision_select_layer", -2))),
         drop=dropped_positions(model_type, str(config.get("mm_vision_select_feature", "patch"))),
         layout=PartSpec(
             kind="image_fixed", options=layout_options(folder, "image_fixed", **fits[aspect])

@@ -70,10 +70,12 @@ class Endings:
     Attributes:
         after: texts behind each tile and frame.
         pool: frames of a video whose rows are averaged.
+        pools: the same where there are several ways, as frames x height x width.
     """
 
     after: tuple[str, ...]
     pool: int
+    pools: tuple[str, ...] = ()
 
 
 @importers.register
@@ -123,7 +125,7 @@ class Vila2:
             init="transformers",
         )
         starts = start_tokens(home, tokenizer, template)
-        text_rules = {"start_tokens": starts, "strip": True}
+        text_rules = {"start_tokens": starts, "strip": True, "drop": list(_MEDIA[1:])}
         described = describe(spec, tokenizer=tokenizer, text_rules=text_rules)
         described.config.dtype = read_dtype(str(config.get("model_dtype", "float32")))
         return Description(
@@ -156,12 +158,15 @@ def read_endings(config: Mapping[str, Any]) -> Endings:
             "Hocket writes one text behind both; this checkpoint cannot be imported."
         )
     sizes = films.get("pool_sizes") or [[1, 1, 1]]
-    if len(sizes) != 1 or list(sizes[0])[1:] != [1, 1] or films.get("sep_tokens"):
+    whole = all(len(size) == 3 and min(size) >= 1 for size in sizes)
+    if not whole or films.get("sep_tokens"):
         raise CheckpointError(
             f"video_encoder has pool_sizes {sizes} and sep_tokens {films.get('sep_tokens')!r}, "
-            "expected one size [frames, 1, 1] and none. This importer cannot open it."
+            "expected sizes [frames, height, width] and none. This importer cannot open it."
         )
-    return Endings(after, int(sizes[0][0]))
+    if len(sizes) == 1 and list(sizes[0])[1:] == [1, 1]:
+        return Endings(after, int(sizes[0][0]))
+    return Endings(after, 1, tuple("x".join(str(int(one)) for one in size) for size in sizes))
 
 
 def _encoder(config: Mapping[str, Any], key: str, known: tuple[str, ...]) -> Mapping[str, Any]:
@@ -213,17 +218,21 @@ def _tower(config: Mapping[str, Any], folder: Path, projector: str, endings: End
         connector = PartSpec(kind="temporal_pool", options=options)
     aspect = config.get("image_aspect_ratio")
     after: Options = {"after": list(endings.after)}
+    arrange = None
+    if endings.pools:
+        after["pools"] = list(endings.pools)
+        arrange = PartSpec(kind="pyramid", options={"pools": list(endings.pools)})
     if aspect not in ("dynamic", "dynamic_s2"):
-        spec = vila_tower(config, folder, connector)
+        spec = replace(vila_tower(config, folder, connector), arrange=arrange)
         if spec.encoder and spec.encoder.kind == "s2":
             own = spec.encoder.options | {"output": _output(config)}
             spec = replace(spec, encoder=replace(spec.encoder, options=own))
         layout = replace(spec.layout, options=dict(spec.layout.options) | after)
         return replace(spec, layout=layout)
     spec = vila_tower({**config, "image_aspect_ratio": None, "s2": False}, folder, connector)
-    if aspect == "dynamic_s2" and endings.pool > 1:
+    if aspect == "dynamic_s2" and (endings.pool > 1 or endings.pools):
         raise CheckpointError(
-            f"video_encoder averages {endings.pool} frames, and image_aspect_ratio is {aspect!r}. "
+            f"video_encoder averages frames, and image_aspect_ratio is {aspect!r}. "
             "Hocket has no such model; this checkpoint cannot be imported."
         )
     _check_filter(folder)
@@ -235,7 +244,8 @@ def _tower(config: Mapping[str, Any], folder: Path, projector: str, endings: End
             "tile_several": False,
         }
         options = layout_options(folder, "image_tiles", **after, **tiles)
-        return replace(spec, layout=PartSpec(kind="image_tiles", options=options))
+        layout = PartSpec(kind="image_tiles", options=options)
+        return replace(spec, layout=layout, arrange=arrange)
     scales = _scales(config, int(str(spec.config.get("image_size", 224))))
     shared: Options = {"scales": scales, "output": _output(config)}
     options = layout_options(folder, "image_dynamic_s2", **after, **shared)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from hocket._errors import CheckpointError
 from hocket.checkpoint.import_.description import Description
-from hocket.checkpoint.import_.experts import expert_rules, fuse_experts
+from hocket.checkpoint.import_.experts import fuse_experts
 from hocket.checkpoint.import_.kinds import importers
 from hocket.checkpoint.import_.language import (
     choose_template,
@@ -37,10 +37,11 @@ from hocket.checkpoint.import_.origin import Origin
 from hocket.checkpoint.import_.table import COMPUTED, Skip
 from hocket.checkpoint.import_.vita_audio import vita_audio
 from hocket.checkpoint.import_.vita_projector import vita_part, vita_projector_rules
-from hocket.checkpoint.import_.vita_tower import vita_tower
+from hocket.checkpoint.import_.vita_tower import VitaTower, vita_tower
 from hocket.checkpoint.import_.weights import Weights, has_weights, open_file, open_weights
 from hocket.model.build import describe
 from hocket.model.spec import ModelSpec, Options, TokenizerSpec, VideoSpec
+from hocket.tokens.layout.image_frame_cat import JOINED
 
 TABLE = "model.embed_tokens.weight"
 
@@ -60,6 +61,8 @@ _FAMILIES = {
 }
 # The original's scripts; no checkpoint says it.
 _TILES: Options = {"min_tiles": 1, "max_tiles": 12, "overview": "last"}
+# Channels of a tile behind InternViT, for each of the tower's.
+_FOLD = 4
 _VIDEO: Options = {"rule": "stride", "rate": 1.0, "max_frames": 16, "min_frames": 4}
 # The original ends an answer where another turn begins, too.
 _STOPS = ("<|im_end|>", "<|im_start|>")
@@ -88,12 +91,16 @@ class Vita:
         projector = str(origin.need("mm_projector_type"))
         tiles = _TILES | ({"fit": "pad"} if config.get("image_aspect_ratio") == "pad" else {})
         eyes = vita_tower(origin, own, tiles)
+        _refuse_joined_tiles(config, eyes)
         ears = vita_audio(origin, eyes.weights)
         tokenizer = open_tokenizer(home)
         template, why = choose_template(origin, tokenizer, {}, family.template)
         spec = ModelSpec(
-            language=language_spec(
-                config, family.model_type, rows=table_rows(own, TABLE), tokenizer=tokenizer
+            language=replace(
+                language_spec(
+                    config, family.model_type, rows=table_rows(own, TABLE), tokenizer=tokenizer
+                ),
+                shared_positions=int(config.get("shared_v_pid_stride") or 1),
             ),
             vision=replace(eyes.spec, connector=vita_part(projector, folded=eyes.folded)),
             audio=ears.spec,
@@ -114,7 +121,6 @@ class Vita:
                 *ears.rules,
                 *vita_projector_rules(projector, r"model\.mm_projector"),
                 Skip(r"predictor_head\..+", "it tells when to answer, and writes no text"),
-                *expert_rules(),
                 *language_rules(),
             ),
             notes=(
@@ -141,6 +147,22 @@ def _family(config: Mapping[str, Any]) -> Family:
             "This importer cannot open it."
         )
     return _FAMILIES[model_type.lower()]
+
+
+def _refuse_joined_tiles(config: Mapping[str, Any], eyes: VitaTower) -> None:
+    """Refuse the variant ``frameCat``, which joins five tiles on their channels.
+
+    Raises:
+        CheckpointError: the projector takes five times the width of the features.
+    """
+    width = int(str(eyes.spec.config.get("hidden_size", 0))) * (_FOLD if eyes.folded else 1)
+    found = int(config.get("mm_hidden_size") or 0)
+    if width and found == JOINED * width:
+        raise CheckpointError(
+            f"mm_hidden_size is {found}, five times the {width} of the vision tower: VITA's "
+            "frameCat, whose way with videos is not known. Build it from the layout "
+            "image_frame_cat and the arrangement frame_cat; this importer cannot open it."
+        )
 
 
 def _find_weights(origin: Origin) -> tuple[Weights, Path, tuple[str, ...]]:

@@ -1,0 +1,66 @@
+"""A limit for thinking aloud: Ovis 2.5's thinking budget.
+
+A model that has neither stopped thinking nor ended its answer after so many tokens is made to say
+that its time is over and to close its thought; its answer follows.
+
+Letters: B conversations of a batch, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+THINK_END = "</think>"
+# What Ovis 2.5 writes for the model, which saw it in training.
+HURRY = (
+    "\n\nConsidering the limited time by the user, I have to give the solution based on the "
+    f"thinking directly now.\n{THINK_END}\n\n"
+)
+
+
+class ThinkingBudget:
+    """Watches the tokens of a batch and ends thoughts that are too long.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        limit: tokens that a thought may have.
+        ends: tokens that end an answer.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, *, limit: int, ends: Collection[int]
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._limit = limit
+        self._ends = set(ends)
+        self._hurry: list[int] = tokenizer(HURRY, add_special_tokens=False)["input_ids"]
+        self._said: list[Tensor] = []
+        self._cut = torch.zeros(0, dtype=torch.bool)
+
+    def apply(self, token: Tensor) -> Tensor:
+        """Return the next token int64 (B,) of every row: the chosen one, or the forced one."""
+        late = len(self._said) - self._limit
+        if late == 0:
+            rows = torch.stack(self._said, dim=1).tolist()
+            thinks = [self._still_thinks(row) for row in rows]
+            self._cut = torch.tensor(thinks, device=token.device)
+        if 0 <= late < len(self._hurry):
+            token = token.masked_fill(self._cut, self._hurry[late])
+        self._said.append(token)
+        return token
+
+    def _still_thinks(self, row: list[int]) -> bool:
+        """Say whether the tokens of a row neither end an answer nor close a thought."""
+        if self._ends.intersection(row):
+            return False
+        return THINK_END not in self._tokenizer.decode(row, skip_special_tokens=False)
+
+
+def split_thought(text: str) -> tuple[str, str]:
+    """Return the thought, with its tags, and the answer behind it; no thought without its end."""
+    thought, tag, rest = text.partition(THINK_END)
+    return ((thought + tag).strip(), rest.strip()) if tag else ("", text.strip())
