@@ -13,7 +13,8 @@ from tests.toy import assistant, picture, sound, talk, toy, user
 from hocket.chat.conversation import Conversation
 from hocket.chat.states import NOT_ADDRESSED
 from hocket.data.augment import Augmenter
-from hocket.data.loader import Loader, SampleMemory, StepBatches, StepShape
+from hocket.data.decoder import SampleMemory, StepBatches
+from hocket.data.loader import Loader, StepShape
 from hocket.data.mixture import Mixture
 
 AUGMENT: dict[str, dict[str, float]] = {

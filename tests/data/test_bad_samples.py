@@ -16,9 +16,10 @@ from tests.toy import picture, talk, toy, user, write_rows
 from hocket._errors import DataError
 from hocket.chat.conversation import Conversation
 from hocket.data.augment import Augmenter
+from hocket.data.decoder import StepBatches
 from hocket.data.faults import BadSample, BadSamples, FaultPolicy
 from hocket.data.guarded import GuardedRows, guarded
-from hocket.data.loader import Loader, StepBatches, StepShape
+from hocket.data.loader import Loader, StepShape
 from hocket.data.mixture import Mixture, open_source
 from hocket.data.pack import PackerState
 from hocket.data.quarantine import Quarantined, write_quarantine

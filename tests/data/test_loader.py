@@ -13,8 +13,9 @@ from tests.toy import toy, write_rows
 from hocket._errors import DataError, TrainingError
 from hocket.data.augment import Augmenter
 from hocket.data.budget import Cuts
+from hocket.data.decoder import SampleMemory, StepBatches
 from hocket.data.faults import FaultPolicy
-from hocket.data.loader import Loader, SampleMemory, StepBatches, StepShape
+from hocket.data.loader import Loader, StepShape
 from hocket.data.mixture import Mixture, open_source
 from hocket.data.spec import DatasetSpec, Overlong
 from hocket.data.truncate import OverlongError

@@ -19,7 +19,8 @@ from tests.toy import assistant, picture, sound, talk, toy, user, video
 
 from hocket.chat.conversation import Conversation
 from hocket.data.augment import Augmenter
-from hocket.data.loader import Loader, StepBatches, StepPlan, StepShape
+from hocket.data.decoder import StepBatches, StepPlan
+from hocket.data.loader import Loader, StepShape
 from hocket.data.mixture import Mixture
 from hocket.data.pack import PackerState
 from hocket.data.sources.memory import Memory

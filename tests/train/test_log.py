@@ -57,6 +57,7 @@ def test_lines_hold_the_whole_report(tmp_path: Path) -> None:
         "padding": 0.1,
         "step_seconds": 0.2,
         "data_seconds": 0.1,
+        "parts": {},
         "fill": {"tokens": 0.97, "patches": 0.5},
         "cuts": {"samples": 2},
     }

@@ -11,7 +11,7 @@ from tests.train.toy_run import build_model, data_spec, losses, recipe, train_to
 from torch import nn
 
 from hocket._errors import MachineError, TrainingError
-from hocket.data.loader import SampleNote, StepBatches
+from hocket.data.decoder import SampleNote, StepBatches
 from hocket.data.pack import PackerState
 from hocket.train.loop import Report, fit
 from hocket.train.objective import Objective

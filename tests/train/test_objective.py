@@ -12,7 +12,7 @@ from tests.toy import mixed, toy
 from tests.train.toy_run import data_spec, losses, recipe, train_toy, write_rows
 
 from hocket._errors import ConfigError, DataError
-from hocket.data.loader import SampleNote, StepBatches
+from hocket.data.decoder import SampleNote, StepBatches
 from hocket.data.pack import PackerState
 from hocket.tokens.batch import IGNORED, pack_batch
 from hocket.train.log import read_log

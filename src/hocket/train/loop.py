@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hocket._errors import TrainingError
 from hocket._log import warn
-from hocket.data.loader import StepBatches
+from hocket.data.decoder import StepBatches
 from hocket.data.seed import generator
 from hocket.tokens.batch import IGNORED, Batch
 from hocket.train.objective import Objective

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hocket._errors import ConfigError
 from hocket.chat.states import STATES
-from hocket.data.loader import MEDIA, SampleNote, StepBatches
+from hocket.data.decoder import MEDIA, SampleNote, StepBatches
 from hocket.model.loss import LossOptions
 from hocket.tokens.batch import IGNORED, Batch
 from hocket.train.recipe import LossSpec, Stage

@@ -19,24 +19,21 @@ from typing import Any
 
 import torch
 
-from hocket._errors import CheckpointError, ConfigError, HocketError, UnknownNameError
+from hocket._errors import CheckpointError, ConfigError, HocketError
 from hocket._log import warn
 from hocket.checkpoint.directory import Loaded, load_checkpoint, write_checkpoint
 from hocket.checkpoint.manifest import verify_directory, write_directory
 from hocket.checkpoint.tools.certificate import write_certificate
-from hocket.data.augment import USUAL_RATE, Augmenter
-from hocket.data.balance import Prices
-from hocket.data.faults import FaultPolicy
-from hocket.data.loader import Loader, SampleMemory, StepShape
-from hocket.data.mixture import Mixture, open_source
+from hocket.data.decoder import SampleMemory
+from hocket.data.loader import Loader
 from hocket.data.pack import PackerState
 from hocket.data.spec import DataSpec
-from hocket.media.guard import Guard
 from hocket.model.adapters.attach import merge
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.packing import packed_matches_unpacked
 from hocket.tokens.processor import HocketProcessor
 from hocket.train.adapt import adapt, finish_adapters
+from hocket.train.feed import Feed, prices_of
 from hocket.train.grammar import groups_of
 from hocket.train.log import RunLog
 from hocket.train.loop import Hook, Report, fit
@@ -117,7 +114,15 @@ def train(
     runtime = Runtime()
     state, at = _resume(run, model, processor)
     names = list(run.recipe.stages)
-    memory = SampleMemory(processor, cache_mb=run.recipe.cache_mb)
+    feed = Feed(
+        data=run.data,
+        recipe=run.recipe,
+        out=run.out,
+        processor=processor,
+        memory=SampleMemory(processor, cache_mb=run.recipe.cache_mb),
+        rank=runtime.rank,
+        world=runtime.world,
+    )
     with _stop_signals() as stop, RunLog(run.out / "log.jsonl", enabled=runtime.is_main) as log:
         log.cut_after(names, state)
         for number, name in enumerate(names):
@@ -126,7 +131,7 @@ def train(
             if state.stage != name:
                 state = TrainState(name, tokens_seen=state.tokens_seen, seconds=state.seconds)
                 at = None
-            session = _Session(run, name, model, processor, runtime, stop, memory, at)
+            session = _Session(run, name, model, processor, runtime, stop, feed, at)
             state = session.fit(state, [log, *hooks])
     if runtime.is_main:
         finish_adapters(model, run.out)
@@ -146,12 +151,12 @@ class _Session:
         processor: HocketProcessor,
         runtime: Runtime,
         stop: Sequence[int],
-        memory: SampleMemory,
+        feed: Feed,
         at: Path | None,
     ) -> None:
         self._run, self._name, self._model, self._processor = run, name, model, processor
         self._began = time.monotonic()
-        self._runtime, self._stop, self._memory = runtime, stop, memory
+        self._runtime, self._stop, self._feed = runtime, stop, feed
         self._stage = self._with_steps(run.recipe.stages[name])
         adapters = adapt(model, name, self._stage, seed=run.recipe.seed, at=at)
         chosen = select_trainable(model, groups_of(self._stage, model), adapters)
@@ -194,30 +199,8 @@ class _Session:
         return replace(stage, steps=math.ceil(stage.epochs * self._loader(None).steps_per_epoch()))
 
     def _loader(self, state: PackerState | None) -> Loader:
-        recipe, stage, runtime = self._run.recipe, self._stage, self._runtime
-        sounds = self._processor.sounds
-        return Loader(
-            _mixture(self._run.data, stage, seed=recipe.seed),
-            self._processor,
-            shape=StepShape(
-                rows=stage.rows,
-                tokens_per_row=stage.tokens_per_row,
-                patches_per_row=stage.patches_per_row,
-                audio_frames_per_row=stage.audio_frames_per_row,
-                overlong=self._run.data.overlong,
-                prices=prices_of(self._model),
-                accumulate=stage.accumulate,
-                pool=recipe.pool,
-                rank=runtime.rank,
-                world=runtime.world,
-            ),
-            augmenter=Augmenter(
-                self._run.data.augment, seed=recipe.seed, rate=sounds.rate if sounds else USUAL_RATE
-            ),
-            workers=recipe.workers,
-            memory=self._memory,
-            state=state,
-            faults=_faults(self._run, self._name, rank=runtime.rank),
+        return self._feed.loader(
+            self._name, self._stage, prices=prices_of(self._model), state=state
         )
 
     def _save_when_due(self, state: TrainState, report: Report) -> None:
@@ -251,42 +234,6 @@ class _Session:
         delete_old(target.parent, keep=self._run.recipe.keep, newest=target)
         if self._run.on_checkpoint:
             self._run.on_checkpoint(target)
-
-
-def _faults(run: Run, stage: str, *, rank: int) -> FaultPolicy:
-    """Return what happens to bad samples; each rank has a list of its own."""
-    rules = {name: spec.on_bad for name, spec in run.data.datasets.items()}
-    return FaultPolicy(
-        max_bad_share=run.data.max_bad_share,
-        on_bad=run.data.on_bad,
-        by_dataset={name: rule for name, rule in rules.items() if rule is not None},
-        file=run.out / (f"bad_samples.{rank}.jsonl" if rank else "bad_samples.jsonl"),
-        stage=stage,
-    )
-
-
-def _mixture(data: DataSpec, stage: Stage, *, seed: int) -> Mixture:
-    parts = {}
-    deadline = data.decode_deadline_seconds
-    guard = Guard(deadline_seconds=deadline) if deadline else None
-    for name, weight in stage.data.items():
-        if name not in data.datasets:
-            raise UnknownNameError("data set", name, data.datasets)
-        spec = data.datasets[name]
-        rows = open_source(name, spec, quarantine=data.quarantine, guard=guard)
-        parts[name] = (rows, weight * spec.weight)
-    return Mixture(parts, seed=seed, temperature=data.temperature)
-
-
-def prices_of(model: HocketForConditionalGeneration) -> Prices:
-    """Return what media cost beside tokens: a tower's parameters over the language model's."""
-    counts = {"language_model": 0, "vision_tower": 0, "audio_tower": 0}
-    for name, parameter in model.named_parameters():
-        part = name.split(".")[1]
-        if part in counts:
-            counts[part] += parameter.numel()
-    words = max(counts["language_model"], 1)
-    return Prices(patch=counts["vision_tower"] / words, audio_frame=counts["audio_tower"] / words)
 
 
 def _resume(
