@@ -26,12 +26,12 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from omegaconf.resolvers import oc
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from hocket._errors import ConfigError, UnknownNameError, did_you_mean
+from hocket._errors import ConfigError, did_you_mean
+from hocket.cli._stages import name_stage_data, resolve_mixtures
 from hocket.cli._validate import Tree, validate
-from hocket.data.grammar import read_mixture
 from hocket.data.spec import DataSpec
 from hocket.model.spec import ModelSpec
-from hocket.train.recipe import Recipe, Stage
+from hocket.train.recipe import Recipe
 
 GROUPS = ("data", "model", "train", "experiment")
 PACKAGED = Path(__file__).resolve().parent.parent / "configs"
@@ -90,8 +90,8 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
     for key, text in (("name", found.name), ("out", found.out)):
         if not text.strip():
             raise ConfigError(f"{key} is empty, expected text. Give {key}=... a value.")
-    data, stages = _resolve_mixtures(found.data, found.train.stages)
-    train = replace(found.train, stages=_name_stage_data(data, stages))
+    data, stages = resolve_mixtures(found.data, found.train.stages)
+    train = replace(found.train, stages=name_stage_data(data, stages))
     return RunConfig(name=found.name, out=found.out, data=data, model=found.model, train=train)
 
 
@@ -115,52 +115,6 @@ def options_of(group: str) -> list[str]:
         for file in (folder / group).glob(pattern)
     }
     return sorted(names)
-
-
-def _resolve_mixtures(
-    data: DataSpec, stages: Mapping[str, Stage]
-) -> tuple[DataSpec, dict[str, Stage]]:
-    """Turn the mixtures that stages name into weights; ``name@subset`` becomes a data set."""
-    datasets, resolved = dict(data.datasets), dict(stages)
-    for key, stage in stages.items():
-        if not stage.mixture:
-            continue
-        if stage.data:
-            raise ConfigError(f"train.stages.{key} has both data and mixture. Leave one out.")
-        try:
-            found = read_mixture(
-                stage.mixture,
-                datasets=data.datasets,
-                mixtures=data.mixtures,
-                subsets=data.subsets,
-            )
-        except UnknownNameError as error:
-            raise ConfigError(f"train.stages.{key}.mixture: {error}") from error
-        datasets |= found.datasets
-        resolved[key] = replace(stage, data=found.weights, mixture="")
-    return replace(data, datasets=datasets), resolved
-
-
-def _name_stage_data(data: DataSpec, stages: Mapping[str, Stage]) -> dict[str, Stage]:
-    """Check the data sets that stages name; a stage that names none gets all of them."""
-    datasets = data.datasets
-    if not datasets:
-        raise ConfigError("data.datasets is empty. Name at least one data set with its path.")
-    if not stages:
-        raise ConfigError("train.stages is empty. Name at least one stage.")
-    for key, stage in stages.items():
-        for name, weight in stage.data.items():
-            where = f"train.stages.{key}.data.{name}"
-            if name not in datasets:
-                known = ", ".join(sorted(datasets))
-                hint = did_you_mean(name, datasets)
-                raise ConfigError(f"{where}: no data set has that name.{hint} Known: {known}.")
-            if weight <= 0:
-                raise ConfigError(f"{where} is {weight}, expected more than 0. Change it.")
-    every = dict.fromkeys(datasets, 1.0)
-    return {
-        key: stage if stage.data else replace(stage, data=every) for key, stage in stages.items()
-    }
 
 
 def _validated(overrides: Sequence[str]) -> _RunSchema:

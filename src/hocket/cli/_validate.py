@@ -179,14 +179,18 @@ _LEAST = {
     "pool": 1,
     "rows": 1,
     "save_every": 0,
-    "steps": 1,
+    "epochs": 0,
+    "loss_weight": 0,
+    "monitor_step": 0,
+    "steps": 0,
+    "stop_after_minutes": 0,
     "tokens_per_row": 2,
     "vocab_size": 1,
     "warmup_steps": 0,
     "weight_decay": 0,
     "workers": 0,
 }
-_SHARES = ("final_share", "max_bad_share")
+_SHARES = ("final_share", "max_bad_share", "warmup_share")
 _ABOVE_ZERO = ("max_norm", "weight")
 
 

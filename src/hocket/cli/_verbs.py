@@ -46,7 +46,7 @@ def add_verb(app: typer.Typer, words: list[str]) -> None:
     if isinstance(found, typer.Typer):
         app.add_typer(found, name=verb)
     elif callable(found):
-        app.command(verb)(found)
+        app.command(verb, context_settings=members.get("CONTEXT"))(found)
     else:
         raise TypeError(f"hocket/cli/{verb}.py defines neither 'command' nor a typer 'app'")
 

@@ -9,6 +9,7 @@ import typer
 
 from hocket._log import console
 from hocket.checkpoint.directory import find_checkpoint, load_checkpoint
+from hocket.cli._aliases import translate
 from hocket.cli._compose import RunConfig, compose_run, dump_yaml
 from hocket.cli._session import start_session
 from hocket.data.mixture import Mixture, open_source
@@ -16,18 +17,25 @@ from hocket.model.build import Built, build
 from hocket.train.progress import Progress
 from hocket.train.run import Run, train
 
+# Flags of other trainers are not typer's: they come as words.
+CONTEXT = {"ignore_unknown_options": True}
+
 
 def command(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            help="experiment=NAME, data=NAME or FILE.yaml, train.seed=1, out=FOLDER ..."
+            help="experiment=NAME, data=NAME or FILE.yaml, train.seed=1, out=FOLDER ... "
+            "Flags of LLaVA, VILA, VITA and Ovis are taken too: docs/train.md."
         ),
     ] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Print the resolved config and stop.")] = False,
 ) -> None:
     """Train a model in stages; the same command resumes a run that was stopped."""
-    config = compose_run(overrides or [])
+    given = translate(overrides or [], lambda words: list(compose_run(words).train.stages))
+    for note in given.notes:
+        console().print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    config = compose_run(given.overrides)
     if dry:
         typer.echo(dump_yaml(config), nl=False)
         return
@@ -42,6 +50,8 @@ def command(
             config_yaml=dump_yaml(config),
             on_stage=progress.on_stage,
             on_checkpoint=progress.on_checkpoint,
+            on_note=progress.on_note,
+            on_progress=progress.on_progress,
         )
         finished = train(run, model, processor, [progress])
     screen.print(f"finished: {finished}\nnext: hocket chat {finished}", highlight=False)
