@@ -54,7 +54,7 @@ def _schedule(value: str) -> list[str]:
 
 
 # Where "{stage}" stands, the run's only stage is meant, or the one that --stage_name names.
-_FLAGS: dict[str, Callable[[str], list[str]]] = {
+FLAGS: dict[str, Callable[[str], list[str]]] = {
     "accumulate": _key("{stage}.accumulate"),
     "data_mixture": _key("{stage}.mixture"),
     "data_path": _data_path,
@@ -94,7 +94,7 @@ _FLAGS: dict[str, Callable[[str], list[str]]] = {
     "warmup_steps": _key("{stage}.warmup_steps"),
     "weight_decay": _key("{stage}.weight_decay"),
 }
-_NO_MEANING = {
+NO_MEANING = {
     "accepts_loss_kwargs": "the loss is always a mean over the tokens of the whole step",
     "bf16": "numbers stay float32 on CPUs",
     "conversation_formatter_class": "the model's template says how dialogues are written",
@@ -130,16 +130,16 @@ def translate(words: Sequence[str], stages: Callable[[list[str]], list[str]]) ->
     found: list[str] = []
     notes: list[str] = []
     for flag, value in flags.items():
-        if flag in _NO_MEANING:
-            notes.append(f"--{flag} is not used: {_NO_MEANING[flag]}")
+        if flag in NO_MEANING:
+            notes.append(f"--{flag} is not used: {NO_MEANING[flag]}")
             continue
-        if flag not in _FLAGS:
-            known = [*_FLAGS, *_NO_MEANING]
+        if flag not in FLAGS:
+            known = [*FLAGS, *NO_MEANING]
             raise ConfigError(
                 f"no flag is called --{flag}.{did_you_mean(flag, known)} Give key=value, or a flag "
                 "of docs/train.md."
             )
-        found += _FLAGS[flag](value)
+        found += FLAGS[flag](value)
     if any("{stage}" in text for text in found):
         whole = [text for text in found if "{stage}" not in text]
         stage = wanted or _only(stages([*plain, *whole]))
@@ -172,7 +172,7 @@ def _split(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         name = name.replace("-", "_")
         if not equals:
             follows = bool(left) and not left[0].startswith("--") and not _is_override(left[0])
-            if not follows and name not in _NO_MEANING:
+            if not follows and name not in NO_MEANING:
                 raise ConfigError(f"--{name} lacks its value. Give one behind it.")
             value = left.pop(0) if follows else "true"
         flags[name] = value
