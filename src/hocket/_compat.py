@@ -52,6 +52,33 @@ def check_versions() -> None:
             )
 
 
+def reduce_unused_gradients(root: object) -> None:
+    """Let ranks of an FSDP2 model average the gradients of a weight that some have not used.
+
+    Raises:
+        MachineError: this torch would wait for ever.
+    """
+    allow = getattr(root, "set_reduce_scatter_unused_params", None)
+    if allow is None:
+        raise MachineError(
+            f"sharding=fsdp needs torch 2.13 or newer, {installed_version('torch')} is installed. "
+            "Run: pip install 'torch>=2.13', or set train.sharding=ddp."
+        )
+    allow(True)
+
+
+def set_recomputing(part: object, *, on: bool) -> None:
+    """Let a transformers model compute its layers again in the backward pass, or no longer.
+
+    Transformers 5.23 calls activation checkpointing what was called gradient checkpointing before.
+    """
+    word = "activation" if hasattr(part, "activation_checkpointing_enable") else "gradient"
+    if on:
+        getattr(part, f"{word}_checkpointing_enable")({"use_reentrant": False})
+    elif getattr(part, f"is_{word}_checkpointing"):
+        getattr(part, f"{word}_checkpointing_disable")()
+
+
 def installed_version(package: str) -> str | None:
     """Return the installed version of a package, or None when it is not installed."""
     try:

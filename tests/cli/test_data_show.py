@@ -24,7 +24,8 @@ from hocket.checkpoint.directory import write_checkpoint
 from hocket.cli._show.html import render
 from hocket.cli._show.sheet import Sheet, cut, lay_out
 from hocket.cli._show.terminal import print_sheet
-from hocket.cli.data._open import open_rows, processor_from
+from hocket.cli.data._open import open_rows
+from hocket.cli.data._processor import processor_from
 from hocket.cli.main import main
 from hocket.data.mixture import open_source
 from hocket.data.spec import DatasetSpec

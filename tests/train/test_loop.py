@@ -13,7 +13,7 @@ from torch import nn
 from hocket._errors import MachineError, TrainingError
 from hocket.data.decoder import SampleNote, StepBatches
 from hocket.data.pack import PackerState
-from hocket.train.loop import Report, fit
+from hocket.train.loop import Hooks, Report, fit
 from hocket.train.objective import Objective
 from hocket.train.recipe import Group, Recipe, Stage
 from hocket.train.run import Run, train
@@ -104,7 +104,7 @@ def test_gradients_are_clipped_to_the_norm() -> None:
         runtime=Runtime(),
         state=TrainState("only"),
         seed=0,
-        hooks=[lambda _, report: reports.append(report)],
+        hooks=Hooks([lambda _, report: reports.append(report)], lambda state, *_: state),
     )
     assert model.weight.tolist() == pytest.approx([-0.3, -0.4])
     assert reports[0].grad_norm == pytest.approx(50.0)

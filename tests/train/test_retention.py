@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hocket.checkpoint.manifest import write_directory
 from hocket.train.retention import checkpoint_name, checkpoints_of, delete_old
 
 
@@ -15,8 +16,7 @@ def made(folder: Path, *names: str) -> list[Path]:
     paths = []
     for number, name in enumerate(names):
         path = folder / name
-        path.mkdir(parents=True)
-        (path / "file").touch()
+        write_directory(path, lambda folder: (folder / "file").touch())
         os.utime(path, (1000 + number, 1000 + number))
         paths.append(path)
     return paths
@@ -50,3 +50,14 @@ def test_what_was_just_written_stays_though_another_looks_newer(tmp_path: Path) 
     written, damaged = made(tmp_path, checkpoint_name("joint", 3), checkpoint_name("joint", 4))
     delete_old(tmp_path, keep=1, newest=written)
     assert list(tmp_path.iterdir()) == [written] and not damaged.exists()
+
+
+def test_nothing_is_deleted_where_the_newest_cannot_be_read_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = made(tmp_path, checkpoint_name("joint", 1), checkpoint_name("joint", 2))
+    (new / "file").write_bytes(b"other")
+    delete_old(tmp_path, keep=1, newest=new)
+    assert old.exists() and new.exists()
+    (line,) = [one.getMessage() for one in caplog.records]
+    assert line.startswith("no older checkpoint is deleted: ") and "joint-step-000002" in line

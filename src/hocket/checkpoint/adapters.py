@@ -7,6 +7,7 @@ folder that peft itself wrote for the composite opens as well.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from hocket._errors import CheckpointError
 from hocket.model.adapters import AdapterSpec, Attached
@@ -27,18 +29,32 @@ CONFIG = "adapter_config.json"
 SPEC = "hocket_adapter.json"
 
 
-def write_adapters(folder: Path, model: HocketForConditionalGeneration) -> None:
-    """Write every adapter of a model below a checkpoint directory."""
+def write_adapters(
+    folder: Path,
+    model: HocketForConditionalGeneration,
+    *,
+    state: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write every adapter of a model below a checkpoint directory.
+
+    `state` is a copy of the model's state dict; None takes the live one.
+    """
     for name, one in model.adapters.items():
         target = folder / FOLDER / name
         target.mkdir(parents=True)
-        write_adapter(target, model, one)
+        write_adapter(target, model, one, state=state)
 
 
-def write_adapter(folder: Path, model: HocketForConditionalGeneration, one: Attached) -> None:
-    """Fill an existing folder with one adapter's files."""
-    state = model.state_dict()
-    tensors = {name: state[live].contiguous() for name, live in one.tensors.items()}
+def write_adapter(
+    folder: Path,
+    model: HocketForConditionalGeneration,
+    one: Attached,
+    *,
+    state: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Fill an existing folder with one adapter's files; `state` as in `write_adapters`."""
+    whole = model.state_dict() if state is None else state
+    tensors = {name: whole[live].contiguous() for name, live in one.tensors.items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     config = dict(one.config)
     if one.spec.kind in RESIDUAL:

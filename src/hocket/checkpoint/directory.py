@@ -8,11 +8,13 @@ open it after ``import hocket``, or through the one-line shim with ``trust_remot
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from hocket._env import model_folders
@@ -62,6 +64,7 @@ def write_checkpoint(
     *,
     recipe: str = "",
     provenance: dict[str, Any] | None = None,
+    state: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Fill an existing folder; wrap it in `write_directory` to make it atomic.
 
@@ -71,9 +74,11 @@ def write_checkpoint(
         processor: its processor.
         recipe: the resolved configuration of the run, as YAML.
         provenance: where weights and data came from.
+        state: a copy of the model's state dict, so that training may go on meanwhile; None takes
+            the live one.
     """
-    model.save_pretrained(folder, state_dict=base_state(model, model.adapters))
-    write_adapters(folder, model)
+    model.save_pretrained(folder, state_dict=base_state(model, model.adapters, state=state))
+    write_adapters(folder, model, state=state)
     write_sides(folder, processor, recipe=recipe, provenance=provenance)
 
 

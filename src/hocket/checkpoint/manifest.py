@@ -30,7 +30,7 @@ def write_directory(target: Path, write: Callable[[Path], None]) -> None:
     """
     temporary = target.with_name(f"{TEMPORARY}{target.name}-{os.getpid()}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         write(temporary)
@@ -90,6 +90,18 @@ def verify_directory(folder: Path, *, hashes: bool = True) -> dict[str, str]:
     return {name: digest for name, (_, digest) in files.items()}
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, that a cut of the power does not take away.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        flush(path.parent)
+
+
 def machine_error(target: Path, error: OSError) -> MachineError:
     """Say in one sentence why a path cannot be written and what to do."""
     reasons = {
@@ -112,12 +124,12 @@ def _seal(folder: Path) -> None:
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = file.relative_to(folder).as_posix()
         files[name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
-        _flush(file)
+        flush(file)
     manifest = folder / MANIFEST
     manifest.write_text(json.dumps({"version": 1, "files": files}, indent=1), encoding="utf-8")
-    _flush(manifest)
+    flush(manifest)
     for path in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
-        _flush(path)
+        flush(path)
 
 
 def _replace(target: Path, complete: Path) -> None:
@@ -126,11 +138,16 @@ def _replace(target: Path, complete: Path) -> None:
     if target.exists():
         target.rename(old)
     complete.rename(target)
-    _flush(target.parent)
+    flush(target.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Wait until the disk holds a file's bytes, or a folder's names.
+
+    Raises:
+        OSError: it cannot.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from hocket._log import console
 from hocket.checkpoint.directory import find_checkpoint, load_checkpoint
@@ -15,8 +17,10 @@ from hocket.cli._session import start_session
 from hocket.data.mixture import Mixture, open_source
 from hocket.model.build import Built, build
 from hocket.train.progress import Progress
+from hocket.train.proof import prove_resume
 from hocket.train.run import Run, train
 
+SHOWN = 5
 # Flags of other trainers are not typer's: they come as words.
 CONTEXT = {"ignore_unknown_options": True}
 
@@ -30,6 +34,17 @@ def command(
         ),
     ] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Print the resolved config and stop.")] = False,
+    verify_resume: Annotated[
+        bool,
+        typer.Option(
+            "--verify-resume",
+            help="Train the first steps twice in a temporary folder, once broken off and resumed; "
+            "compare weights and losses bit for bit. Exit code 1 if they differ.",
+        ),
+    ] = False,
+    verify_steps: Annotated[
+        int, typer.Option("--verify-steps", help="Steps of each stage for --verify-resume.")
+    ] = 6,
 ) -> None:
     """Train a model in stages; the same command resumes a run that was stopped."""
     given = translate(overrides or [], lambda words: list(compose_run(words).train.stages))
@@ -41,6 +56,9 @@ def command(
         return
     start_session()
     screen = console()
+    if verify_resume:
+        _verify_resume(config, screen, steps=verify_steps)
+        return
     model, processor = starting_point(config)
     with Progress(config.train.stages, screen) as progress:
         run = Run(
@@ -55,6 +73,34 @@ def command(
         )
         finished = train(run, model, processor, [progress])
     screen.print(f"finished: {finished}\nnext: hocket chat {finished}", highlight=False)
+
+
+def _verify_resume(config: RunConfig, screen: Console, *, steps: int) -> None:
+    """Print whether the recipe resumes bit for bit; exit code 1 if not."""
+    stages = {
+        name: replace(stage, steps=steps) for name, stage in config.train.stages.items()
+    }
+    with Progress(stages, screen) as progress:
+        run = Run(
+            recipe=config.train,
+            data=config.data,
+            out=Path(config.out),
+            config_yaml=dump_yaml(config),
+            on_note=progress.on_note,
+            on_progress=progress.on_progress,
+        )
+        proof = prove_resume(run, lambda: starting_point(config), steps=steps)
+    for line in proof.breaks:
+        typer.echo(f"broken off   {line}")
+    typer.echo(f"compared     losses of {proof.steps} steps, {proof.tensors} tensors")
+    for line in proof.differences[:SHOWN]:
+        typer.echo(f"differs      {line}")
+    if len(proof.differences) > SHOWN:
+        typer.echo(f"             and {len(proof.differences) - SHOWN} more")
+    if not proof.exact:
+        typer.echo("verdict      NOT exact: a resumed run goes another way")
+        raise typer.Exit(1)
+    typer.echo("verdict      exact: a resumed run ends with the same bits")
 
 
 def starting_point(config: RunConfig) -> Built:

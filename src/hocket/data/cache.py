@@ -16,8 +16,10 @@ from hocket.media.frames import Uniform
 from hocket.media.image import Image
 from hocket.media.resample import Resampler
 from hocket.media.video import Video
+from hocket.tokens.span import Modality
 
 LONGEST_VIDEO = 64
+KINDS = {Modality.IMAGE: Image, Modality.VIDEO: Video, Modality.AUDIO: Audio}
 
 _Key = tuple[type[Image | Audio | Video], str]
 
@@ -49,16 +51,28 @@ class DecodedMedia:
         self._unkept: set[str] = set()
         self._bytes = 0
 
-    def hold(self, conversation: Conversation) -> Conversation:
+    def hold(
+        self, conversation: Conversation, *, without: frozenset[Modality] = frozenset()
+    ) -> Conversation:
         """Return the conversation with its pictures and sounds decoded in memory.
+
+        Args:
+            conversation: the sample.
+            without: media that stay as they are, because nobody will ask for their content.
 
         Raises:
             MediaError: a medium cannot be decoded.
         """
         if not self._room:
             return conversation
+        kept = tuple(KINDS[modality] for modality in without)
         messages = tuple(
-            replace(message, parts=tuple(self._held(part) for part in message.parts))
+            replace(
+                message,
+                parts=tuple(
+                    part if isinstance(part, kept) else self._held(part) for part in message.parts
+                ),
+            )
             for message in conversation.messages
         )
         return replace(conversation, messages=messages)

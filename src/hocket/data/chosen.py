@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from hocket._errors import DataError
 from hocket.chat.conversation import Conversation
 from hocket.data.quarantine import Quarantined
-from hocket.data.sources import Source
+from hocket.data.sources import Row, RowSource, Source
 
 
 class ChosenRows:
@@ -36,6 +37,18 @@ class ChosenRows:
             DataError: the row cannot be understood.
         """
         return self.source[int(self.rows[index])]
+
+    def row(self, index: int) -> Row:
+        """Return what is stored at a place of the view, before a reader sees it.
+
+        Raises:
+            DataError: the row is damaged.
+        """
+        return cast(RowSource, self.source).row(int(self.rows[index]))
+
+    def where(self, index: int) -> str:
+        """Return the file and number of the row that stands at a place of the view."""
+        return cast(RowSource, self.source).where(int(self.rows[index]))
 
 
 def row_number(source: Source | ChosenRows, index: int) -> int:

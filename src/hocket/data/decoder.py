@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -21,12 +21,13 @@ from hocket.data.chosen import row_number
 from hocket.data.faults import BadSample
 from hocket.data.mixture import Mixture, SampleRef
 from hocket.data.pack import PackerState, Row
+from hocket.data.pair import fit_pair, pair_of
 from hocket.data.spec import Overlong
 from hocket.data.truncate import Fitted, OverlongError, fit
 from hocket.media.guard import LostDecoderError
 from hocket.tokens.batch import Batch, pack_batch
 from hocket.tokens.cutter import FeatureSource
-from hocket.tokens.example import Example, Outline
+from hocket.tokens.example import Cost, Example, Outline
 from hocket.tokens.processor import HocketProcessor
 
 REMEMBERED_OUTLINES = 20_000
@@ -89,13 +90,20 @@ class StepBatches:
 
 
 class Known(NamedTuple):
-    """Tokens and plans of a sample, and the rest of it where it was cut."""
+    """Tokens and plans of a sample, the rest of it where it was cut, and a pair's other half."""
 
     outline: Outline
     cut: Fitted | None
+    rejected: Outline | None = None
+
+    @property
+    def cost(self) -> Cost:
+        """What the sample costs in its row."""
+        mine = self.outline.cost
+        return mine + self.rejected.cost if self.rejected else mine
 
 
-_Key = tuple[str, int, int, Budget]
+_Key = tuple[str, int, int, Budget, bool]
 
 
 class SampleMemory:
@@ -125,6 +133,7 @@ class Decoder(Dataset[StepBatches]):
         budget: the most that a row may cost.
         overlong: what happens to samples that one row cannot hold.
         lost: position -> reason of the samples whose decoder was lost before.
+        pairs: whether each row of the data is a pair of samples, a chosen and a rejected answer.
     """
 
     def __init__(
@@ -136,9 +145,12 @@ class Decoder(Dataset[StepBatches]):
         budget: Budget,
         overlong: Overlong,
         lost: Mapping[int, str],
+        *,
+        pairs: bool = False,
     ) -> None:
         self.features: FeatureSource | None = None
         self._lost = lost
+        self._pairs = pairs
         self._budget = budget
         self._cuts = overlong is Overlong.FIT
         self._mixture = mixture
@@ -156,15 +168,19 @@ class Decoder(Dataset[StepBatches]):
         """
         # A rewritten sample has other tokens in another epoch, and a stage other rows.
         epoch = ref.epoch if self._augmenter.rewrites else 0
-        key = (ref.dataset, ref.row, epoch, self._budget)
+        key = (ref.dataset, ref.row, epoch, self._budget, self._pairs)
         if key not in self._outlines:
             conversation, _ = self._changed(ref)
             check_conversation(conversation, need_answer=True)
-            fitted = fit(conversation, self._processor, self._budget)
+            rejected = None
+            if self._pairs:
+                fitted, rejected = fit_pair(pair_of(conversation), self._processor, self._budget)
+            else:
+                fitted = fit(conversation, self._processor, self._budget)
             if fitted.cuts == UNCUT:
-                self._outlines[key] = Known(fitted.outline, None)
+                self._outlines[key] = Known(fitted.outline, None, rejected)
             elif self._cuts:
-                self._outlines[key] = Known(fitted.outline, fitted)
+                self._outlines[key] = Known(fitted.outline, fitted, rejected)
             else:
                 raise OverlongError(
                     f"{conversation.source}: does not fit a row of {self._budget.told()}. "
@@ -208,12 +224,12 @@ class Decoder(Dataset[StepBatches]):
         return BadSample(ref.dataset, number, name, str(error), position, lost)
 
     def _decode_row(self, row: Row, dropped: list[BadSample]) -> list[tuple[Example, SampleNote]]:
-        examples = []
+        examples: list[tuple[Example, SampleNote]] = []
         for position in row.positions:
             try:
                 if position in self._lost:
                     raise LostDecoderError(self._lost[position])
-                examples.append(self._decode(self._mixture.ref(position)))
+                examples += self._decode(self._mixture.ref(position))
             except HocketError as error:
                 dropped.append(self.bad_sample(position, error))
         return examples
@@ -224,14 +240,15 @@ class Decoder(Dataset[StepBatches]):
         Raises:
             HocketError: it cannot be used.
         """
-        outline, cut = self.known(ref)
+        outline, cut, _ = self.known(ref)
         # The sound of a video is looked for in its file, so before frames are held in memory.
         conversation, bound = self._changed(ref)
         if cut:
             conversation, bound = cut.conversation, bound.renumbered(cut.kept)
         return conversation, outline, bound
 
-    def _decode(self, ref: SampleRef) -> tuple[Example, SampleNote]:
+    def _decode(self, ref: SampleRef) -> list[tuple[Example, SampleNote]]:
+        """Return a sample, or both halves of a pair: the chosen, then the rejected."""
         conversation, outline, bound = self.sample(ref)
         known = self.features.modalities if self.features else frozenset()
         with torch.no_grad():
@@ -242,7 +259,10 @@ class Decoder(Dataset[StepBatches]):
                 retouch=bound.retouch,
                 features=self.features,
             )
-        return example, SampleNote(ref.dataset, _medium(example), _weight(conversation))
+        note = SampleNote(ref.dataset, _medium(example), _weight(conversation))
+        rejected = self.known(ref).rejected
+        halves = [example, replace(example, outline=rejected)] if rejected else [example]
+        return [(half, note) for half in halves]
 
     def _changed(self, ref: SampleRef) -> tuple[Conversation, BoundAugmenter]:
         """Return a sample as its epoch has it, nothing decoded, and what its media go through."""

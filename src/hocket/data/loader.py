@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from torch.utils.data import DataLoader
 
-from hocket._errors import DataError, HocketError, TrainingError
+from hocket._errors import ConfigError, DataError, HocketError, TrainingError
 from hocket._log import warn
 from hocket.chat.conversation import Conversation
 from hocket.data.augment import Augmenter
@@ -45,6 +45,7 @@ class StepShape:
         pool: samples the packer may look ahead.
         rank: this process.
         world: processes.
+        pairs: whether each row of the data holds a chosen and a rejected answer.
     """
 
     rows: int
@@ -57,6 +58,7 @@ class StepShape:
     pool: int = 64
     rank: int = 0
     world: int = 1
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         """Check that ranks and micro-batches divide the rows."""
@@ -85,6 +87,9 @@ class Loader:
         memory: outlines and decoded media of earlier stages; None starts without.
         state: where to go on.
         faults: what happens to samples that cannot be used.
+
+    Raises:
+        ConfigError: an augmentation rewrites conversations that are pairs.
     """
 
     def __init__(
@@ -99,6 +104,11 @@ class Loader:
         state: PackerState | None = None,
         faults: FaultPolicy | None = None,
     ) -> None:
+        if shape.pairs and augmenter.rewrites:
+            raise ConfigError(
+                "data.augment rewrites conversations, which would part a chosen answer from its "
+                "rejected one. Leave out what changes texts in a run with 'preference'."
+            )
         self._mixture = mixture
         self._shape = shape
         self._workers = workers
@@ -106,7 +116,14 @@ class Loader:
         memory = memory or SampleMemory(processor, cache_mb=0)
         lost = self._faults.lost
         self._decoder = Decoder(
-            mixture, processor, augmenter, memory, shape.budget, shape.overlong, lost
+            mixture,
+            processor,
+            augmenter,
+            memory,
+            shape.budget,
+            shape.overlong,
+            lost,
+            pairs=shape.pairs,
         )
         self._start = state or PackerState()
         self._bad = self._start.bad
@@ -182,7 +199,7 @@ class Loader:
 
     def _tokens(self, position: int) -> int:
         try:
-            return self._decoder.known(self._mixture.ref(position)).outline.cost.tokens
+            return self._decoder.known(self._mixture.ref(position)).cost.tokens
         except HocketError:
             return 0  # told and counted when it is its turn
 
@@ -200,7 +217,7 @@ class Loader:
         if known.cut:
             what = cuts._replace(samples=0).told()
             self._tell(f"{known.outline.source} is cut to fit its row ({what})")
-        return Measured(known.outline.cost, cuts)
+        return Measured(known.cost, cuts)
 
     def _leave_out(self, error: OverlongError) -> Measured:
         if self._shape.overlong is Overlong.STOP:

@@ -34,6 +34,8 @@ class LossOptions:
         moments: number of time tokens.
         moment_std: spread, in tokens, of the target around a time token, so that a near miss costs
             less than a far one (VILA's soft cross entropy); 0 treats them like other tokens.
+        compare_samples: let gradients flow through the losses of single samples, which pairs of
+            answers are compared by.
     """
 
     label_smoothing: float = 0.0
@@ -41,6 +43,7 @@ class LossOptions:
     moment_first: int = -1
     moments: int = 0
     moment_std: float = 0.0
+    compare_samples: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -71,7 +74,8 @@ def supervised_loss(
 
     Args:
         hidden: (B, T, D) states of the language model.
-        labels: int64 (B, T), -100 where nothing is learned.
+        labels: int64 (B, T), or (B, T + 1) where the last state has a label too; -100 where
+            nothing is learned.
         head: maps (N, D) to (N, V).
         num_items: supervised tokens of the whole global step, or their weights' sum; None divides
             by those of this batch.
@@ -81,7 +85,9 @@ def supervised_loss(
     """
     target = labels[:, 1:]
     wanted = target != IGNORED
-    states, goals = hidden[:, :-1][wanted], target[wanted]
+    # One column fewer than labels: of whole rows the last state predicts nothing, of shared rows
+    # each state has its label.
+    states, goals = hidden[:, : target.shape[1]][wanted], target[wanted]
     chosen = options or LossOptions()
     total = hidden.new_zeros((), dtype=torch.float32)
     plain = [total.new_zeros(0)]
@@ -129,7 +135,7 @@ def _chunk_loss(
         loss = torch.where(is_moment, soft, loss)
     if options.z_loss:
         loss = loss + options.z_loss * torch.logsumexp(logits, dim=-1).square()
-    return (loss * weights).sum(), plain.detach()
+    return (loss * weights).sum(), plain if options.compare_samples else plain.detach()
 
 
 def _soft_loss(logits: Tensor, goals: Tensor, options: LossOptions) -> tuple[Tensor, Tensor]:

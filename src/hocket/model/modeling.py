@@ -29,6 +29,9 @@ from hocket.model.config import HocketConfig
 from hocket.model.expand import expand_media
 from hocket.model.loss import Losses, LossOptions, supervised_loss
 from hocket.model.positions import SharedPositions
+from hocket.model.sequence.attention import UNMASKED
+from hocket.model.sequence.group import SequenceGroup, Shard, shard_rows
+from hocket.model.sequence.share import cut_loss_inputs, whole_losses
 from hocket.model.towers import HocketPreTrainedModel, HocketTowers
 
 MEDIA = (
@@ -77,45 +80,32 @@ class HocketModel(HocketTowers):
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
-        pixel_values: Tensor | None = None,
-        image_spans: Tensor | None = None,
-        pixel_values_videos: Tensor | None = None,
-        video_spans: Tensor | None = None,
-        frame_times: Tensor | None = None,
-        input_features: Tensor | None = None,
-        feature_lengths: Tensor | None = None,
-        audio_spans: Tensor | None = None,
-        image_features: Tensor | None = None,
-        video_features: Tensor | None = None,
-        audio_features: Tensor | None = None,
+        sequence: Shard | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         """Write the media rows over their placeholders and run the language model.
 
+        Media come by their names in `Batch`, beside options of the language model.
+
         Raises:
             AlignmentError: placeholder tokens and rows differ in number.
         """
+        media = {name: kwargs.pop(name) for name in MEDIA if name in kwargs}
         if inputs_embeds is None:
             assert input_ids is not None
             inputs_embeds = self.get_input_embeddings()(input_ids)
-            rows: dict[int, Tensor] = {}
-            if pixel_values is not None or image_features is not None:
-                rows[self.config.image_token_id] = self.image_rows(
-                    pixel_values, image_spans, features=image_features
-                )
-            if pixel_values_videos is not None or video_features is not None:
-                rows[self.config.video_token_id] = self.video_rows(
-                    pixel_values_videos, video_spans, frame_times, features=video_features
-                )
-            if input_features is not None or audio_features is not None:
-                rows[self.config.audio_token_id] = self.audio_rows(
-                    input_features, feature_lengths, audio_spans, features=audio_features
-                )
+            rows = self.media_rows(media, sequence)
             inputs_embeds = self._write(inputs_embeds, input_ids, rows)
             if self._positions is not None:
                 position_ids, attention_mask = self._positions.share(
                     input_ids, attention_mask, position_ids, past_key_values, inputs_embeds.dtype
                 )
+        if sequence is not None:
+            assert position_ids is not None
+            inputs_embeds, position_ids = sequence.cut(inputs_embeds), sequence.cut(position_ids)
+            attention_mask, kwargs = UNMASKED.to(inputs_embeds.device), kwargs | {
+                "sequence": sequence
+            }
         return self.language_model(
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -167,6 +157,8 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
     * ``num_items_in_batch``: supervised tokens of the global step, which the loss is divided by;
     * ``sample_index``: int64 (B, T), the sample that each position belongs to, for their losses;
     * ``loss_weights``: float32 (B, T), how much each label counts;
+    * ``sequence``: processes that share the tokens of packed rows; logits are then those of this
+      process's own tokens, and gradients add up over the processes;
     * ``loss_only``: with labels, run the head at supervised positions only and return no logits;
     * options of the language model.
 
@@ -218,6 +210,7 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         loss_only: bool = False,
         sample_index: Tensor | None = None,
         loss_weights: Tensor | None = None,
+        sequence: SequenceGroup | None = None,
         **kwargs: Any,
     ) -> HocketOutput:
         """Run the composite; the class says what the arguments are.
@@ -228,6 +221,9 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         if labels is not None:
             # A cache would switch off the isolation of packed examples without a warning.
             kwargs.setdefault("use_cache", False)
+        shard = None
+        if sequence is not None:
+            shard = kwargs["sequence"] = shard_rows(sequence, position_ids, attention_mask)
         output = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -246,7 +242,8 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         )
         loss, logits, each, x = None, None, None, output.last_hidden_state
         if labels is not None:
-            loss, each = self._losses(x, labels, num_items_in_batch, loss_weights, sample_index)
+            given = (labels, loss_weights, sample_index, num_items_in_batch)
+            loss, each = self._losses(x, shard, *given)
         if labels is None or not loss_only:
             logits = self._logits(x, logits_to_keep)
         return HocketOutput(
@@ -261,12 +258,18 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
     def _losses(
         self,
         hidden: Tensor,
+        shard: Shard | None,
         labels: Tensor,
-        num_items: Tensor | int | None,
         weights: Tensor | None,
-        samples: Tensor | None,
+        all_samples: Tensor | None,
+        num_items: Tensor | float | None,
     ) -> Losses:
         """Return the loss of (B, T, D) states, with zero gradients if it would have none."""
+        samples = all_samples
+        if shard is not None:
+            labels, weights, samples, num_items = cut_loss_inputs(
+                shard, labels, weights, samples, num_items
+            )
         loss, each = supervised_loss(
             hidden,
             labels,
@@ -282,7 +285,8 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
             for value in self.parameters():
                 if value.requires_grad:
                     loss = loss + 0.0 * value.float().sum()
-        return Losses(loss, each)
+        own = Losses(loss, each)
+        return own if shard is None else whole_losses(shard, own, all_samples)
 
     def _logits(self, hidden: Tensor, keep: int | Tensor) -> Tensor:
         """Return (B, T', V) of the last `keep` positions, or of the positions it names."""

@@ -9,6 +9,8 @@ spans, D language width, M mel bins, F mel frames, L samples, H and W pixels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from einops import rearrange
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -16,6 +18,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from hocket._errors import ConfigError
 from hocket._registry import Registry
 from hocket.model.config import HocketConfig
+from hocket.model.sequence.group import Shard
+from hocket.model.sequence.share import share_work
 from hocket.parts.arrange import Arrange, build_arrange
 from hocket.parts.audio import audio_encoders
 from hocket.parts.connector import Connector, build_connector
@@ -87,6 +91,43 @@ class HocketTowers(HocketPreTrainedModel):
             self.joint_projector = build_joint(
                 config.joint_connector, in_widths=tower_widths(config), out_width=width
             )
+
+    def media_rows(
+        self, media: Mapping[str, Tensor | None], sequence: Shard | None = None
+    ) -> dict[int, Tensor]:
+        """Return the rows (R, D) of each kind of media by its placeholder token.
+
+        Args:
+            media: tensors by their names in `hocket.tokens.batch.Batch`.
+            sequence: processes that share the work; None makes all rows here.
+        """
+        config, rows, get = self.config, {}, media.get
+        if get("pixel_values") is not None or get("image_features") is not None:
+            rows[config.image_token_id] = share_work(
+                lambda spans, pixels, known: self.image_rows(pixels, spans, features=known),
+                sequence,
+                get("image_spans"),
+                *map(get, ("pixel_values", "image_features")),
+            )
+        if get("pixel_values_videos") is not None or get("video_features") is not None:
+            rows[config.video_token_id] = share_work(
+                lambda spans, pixels, times, known: self.video_rows(
+                    pixels, spans, times, features=known
+                ),
+                sequence,
+                get("video_spans"),
+                *map(get, ("pixel_values_videos", "frame_times", "video_features")),
+            )
+        if get("input_features") is not None or get("audio_features") is not None:
+            rows[config.audio_token_id] = share_work(
+                lambda spans, sounds, lengths, known: self.audio_rows(
+                    sounds, lengths, spans, features=known
+                ),
+                sequence,
+                get("audio_spans"),
+                *map(get, ("input_features", "feature_lengths", "audio_features")),
+            )
+        return rows
 
     def image_rows(
         self,
@@ -168,7 +209,11 @@ class HocketTowers(HocketPreTrainedModel):
             ConfigError: the tower is put aside, because its features are known.
         """
         name = tower_name(self.config, modality)
-        tower: PreTrainedModel | None = self._modules[name]
+        tower = {
+            "vision_tower": self.vision_tower,
+            "video_tower": self.video_tower,
+            "audio_tower": self.audio_tower,
+        }[name]
         if tower is None:
             raise ConfigError(
                 f"the {name} is put aside while its features come from the cache. "

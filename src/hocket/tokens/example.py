@@ -51,7 +51,9 @@ def cost_of(labels: Sequence[int], spans: Sequence[Span], plans: Sequence[Plan])
             frames += size
         else:
             patches += size
-    return Cost(len(labels), patches, frames, sum(label != IGNORED for label in labels[1:]))
+    # The first label has no token before it that could predict it.
+    targets = len(labels) - labels.count(IGNORED) - (bool(labels) and labels[0] != IGNORED)
+    return Cost(len(labels), patches, frames, targets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,11 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
                 times.append(seconds)
             if kind is Modality.AUDIO:
                 lengths.extend(self.media.lengths(plan, outline.source))
-        joined = {kind: torch.cat(parts) for kind, parts in units.items() if parts}
+        joined = {
+            kind: torch.cat(parts) if len(parts) > 1 else parts[0]
+            for kind, parts in units.items()
+            if parts
+        }
         return Example(
             outline=outline,
             images=joined.get(Modality.IMAGE),
@@ -237,7 +241,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             made = self.media.sound_units(medium, plan, transform, index, outline)
             if retouch:
                 made = retouch(Modality.AUDIO, made, index=index, plan=plan)
-        return torch.tensor(made), None if seconds is None else torch.tensor(seconds)
+        return torch.from_numpy(made), None if seconds is None else torch.from_numpy(seconds)
 
     def __call__(
         self,

@@ -93,11 +93,11 @@ class Tokens(NamedTuple):
 
 
 class _Placed(NamedTuple):
-    """A token id and the characters of the rendering that it stands for."""
+    """Token ids and the characters of the rendering that each stands for."""
 
-    token: int
-    start: int
-    stop: int
+    tokens: list[int]
+    starts: list[int]
+    stops: list[int]
 
 
 class TextEncoder:
@@ -168,16 +168,16 @@ class TextEncoder:
         if learned and not for_answer and _is_cut_off(conversation):
             text, learned = self._unclosed(text, learned)
         starts = [start for start, _ in learned]
-        placed = list(self._place(text, mark, starts))
-        mask = [_inside(learned, starts, start, stop) for _, start, stop in placed]
-        return Tokens([token for token, _, _ in placed], mask)
+        placed = self._place(text, mark, starts)
+        return Tokens(placed.tokens, _inside(learned, placed))
 
     def encode_text(self, text: str) -> list[int]:
         """Return the ids of text that a template wrote already, placeholders included."""
-        return [token for token, _, _ in self._place(text, None, [])]
+        return self._place(text, None, []).tokens
 
-    def _place(self, text: str, mark: str | None, starts: Sequence[int]) -> Iterator[_Placed]:
-        """Yield every token with its characters, by the rules of the checkpoint."""
+    def _place(self, text: str, mark: str | None, starts: Sequence[int]) -> _Placed:
+        """Return every token with its characters, by the rules of the checkpoint."""
+        placed = _Placed([], [], [])
         base = 0
         count = self.rules.start_tokens
         start = self.tokenizer.bos_token
@@ -188,22 +188,27 @@ class TextEncoder:
                 # The last of several stands in the text, where it keeps a dummy space away.
                 base -= len(start)
                 count -= 1
-            yield from [_Placed(self.tokenizer.bos_token_id, 0, 0)] * count
+            placed.tokens.extend([self.tokenizer.bos_token_id] * count)
+            placed.starts.extend([0] * count)
+            placed.stops.extend([0] * count)
         first = True
         for piece, begin in _split(text[base:], mark, self.rules.chunked):
             if self.rules.chunked and _PLACEHOLDERS.fullmatch(piece):
                 first = True
                 at = base + begin
                 token = self.tokenizer.convert_tokens_to_ids(piece)
-                yield _Placed(token, at, at + len(piece))
+                placed.tokens.append(token)
+                placed.starts.append(at)
+                placed.stops.append(at + len(piece))
             elif piece:
-                yield from self._tokenise(piece, base + begin, starts, first=first)
+                self._tokenise(piece, base + begin, starts, placed, first=first)
                 first = False
+        return placed
 
     def _tokenise(
-        self, piece: str, base: int, starts: Sequence[int], *, first: bool
-    ) -> list[_Placed]:
-        """Tokenise a piece of the rendering that starts at character `base`.
+        self, piece: str, base: int, starts: Sequence[int], placed: _Placed, *, first: bool
+    ) -> None:
+        """Tokenise a piece of the rendering that starts at character `base`, behind what is placed.
 
         A prompt ends where the learned text starts, so no token may reach over that border. What
         is not `first` goes on after a cut and gets no dummy space.
@@ -213,16 +218,18 @@ class TextEncoder:
         core.no_truncation()
         core.no_padding()
         encoded = core.encode(piece, add_special_tokens=False)
-        for start, stop in encoded.offsets:
-            at = bisect.bisect_right(starts, base + start)
-            if at < len(starts) and starts[at] < base + stop:
-                cut = starts[at] - base
-                return [
-                    *self._tokenise(piece[:cut], base, starts, first=first),
-                    *self._tokenise(piece[cut:], base + cut, starts, first=False),
-                ]
-        pairs = zip(encoded.ids, encoded.offsets, strict=True)
-        return [_Placed(token, base + start, base + stop) for token, (start, stop) in pairs]
+        offsets = encoded.offsets
+        begins = [base + start for start, _ in offsets]
+        ends = [base + stop for _, stop in offsets]
+        border = _crossed(begins, ends, starts)
+        if border is not None:
+            cut = border - base
+            self._tokenise(piece[:cut], base, starts, placed, first=first)
+            self._tokenise(piece[cut:], border, starts, placed, first=False)
+            return
+        placed.tokens.extend(encoded.ids)
+        placed.starts.extend(begins)
+        placed.stops.extend(ends)
 
     def _guard(self, message: dict[str, Any], mark: str) -> dict[str, Any]:
         """Cut every control token that somebody's text spells out, alone or across parts."""
@@ -393,7 +400,26 @@ def _split(text: str, mark: str | None, chunked: bool) -> Iterator[tuple[str, in
         base += len(piece) + len(mark or "")
 
 
-def _inside(spans: list[tuple[int, int]], starts: list[int], start: int, stop: int) -> bool:
-    """Whether the characters start..stop lie in one of the sorted spans."""
-    at = bisect.bisect_right(starts, start) - 1
-    return at >= 0 and stop <= spans[at][1] and start < spans[at][1]
+def _crossed(starts: list[int], stops: list[int], borders: Sequence[int]) -> int | None:
+    """Return the first of the sorted borders that lies inside a token, or None.
+
+    Tokens stand in the order of the text, so the last one that begins before a border is the one
+    that may reach over it.
+    """
+    for border in borders:
+        at = bisect.bisect_left(starts, border) - 1
+        if at >= 0 and stops[at] > border:
+            return border
+    return None
+
+
+def _inside(spans: list[tuple[int, int]], placed: _Placed) -> list[bool]:
+    """Return for each token whether its characters lie in one of the sorted spans."""
+    mask = [False] * len(placed.tokens)
+    for start, stop in spans:
+        first = bisect.bisect_left(placed.starts, start)
+        last = bisect.bisect_left(placed.starts, stop)
+        while last > first and placed.stops[last - 1] > stop:
+            last -= 1
+        mask[first:last] = [True] * (last - first)
+    return mask

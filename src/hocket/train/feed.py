@@ -73,6 +73,7 @@ class Feed:
                 pool=self.recipe.pool,
                 rank=self.rank,
                 world=self.world,
+                pairs=stage.preference is not None,
             ),
             augmenter=Augmenter(
                 self.data.augment,

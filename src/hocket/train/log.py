@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from hocket.checkpoint.manifest import TEMPORARY, machine_error
+from hocket.checkpoint.manifest import TEMPORARY, flush, machine_error, make_folder
 from hocket.train.loop import Report
 from hocket.train.state import TrainState
 
@@ -25,6 +26,7 @@ class RunLog:
         self._path = path
         self._enabled = enabled
         self._file: BinaryIO | None = None
+        self._flush_name = False
 
     def __enter__(self) -> Self:
         return self
@@ -41,6 +43,8 @@ class RunLog:
         """
         if not self._enabled:
             return
+        if self._file:
+            self._file.close()
         kept = [
             line
             for line in read_log(self._path)
@@ -49,14 +53,34 @@ class RunLog:
             <= (stages.index(state.stage), state.step)
         ]
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             text = "".join(json.dumps(line) + "\n" for line in kept)
             # Written aside and renamed: a kill in between must not lose the lines of before.
             aside = self._path.with_name(f"{TEMPORARY}{self._path.name}")
-            aside.write_text(text, encoding="utf-8")
+            with aside.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
             aside.replace(self._path)
             # Unbuffered: nothing is left to write, and to fail again, when the file is closed.
             self._file = self._path.open("ab", buffering=0)
+            self._flush_name = True
+        except OSError as error:
+            raise machine_error(self._path, error) from error
+
+    def flush(self) -> None:
+        """Wait until the disk holds every line: a checkpoint must not know more than the log.
+
+        Raises:
+            MachineError: the disk is full or fails.
+        """
+        if not self._file:
+            return
+        try:
+            os.fsync(self._file.fileno())
+            if self._flush_name:
+                flush(self._path.parent)
+                self._flush_name = False
         except OSError as error:
             raise machine_error(self._path, error) from error
 

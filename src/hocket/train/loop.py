@@ -7,21 +7,20 @@ progress, saving, samples); they see the state and a report after each step.
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from hocket._errors import TrainingError
 from hocket._log import warn
 from hocket.data.decoder import StepBatches
 from hocket.data.seed import generator
 from hocket.tokens.batch import IGNORED, Batch
-from hocket.train.objective import Objective
+from hocket.train.objective import Learned, Objective
 from hocket.train.optim import set_learning_rate
 from hocket.train.runtime import Runtime
 from hocket.train.state import TrainState
@@ -43,6 +42,8 @@ class Report:
         data_seconds: of it, waiting for data.
         fill: share of each limit of the rows that is used on all ranks, by name.
         cuts: what was cut of samples to fit them into rows since the start of the stage, by kind.
+        rewards: of a stage of preferences, mean rewards of the step's pairs and how many of them
+            are told apart: ``chosen``, ``rejected``, ``margin``, ``accuracy``.
     """
 
     loss: float
@@ -56,9 +57,25 @@ class Report:
     parts: dict[str, float] = field(default_factory=dict)
     fill: dict[str, float] = field(default_factory=dict)
     cuts: dict[str, int] = field(default_factory=dict)
+    rewards: dict[str, float] = field(default_factory=dict)
 
 
 Hook = Callable[[TrainState, Report], None]
+NotFiniteRule = Callable[[TrainState, StepBatches, float, float], TrainState]
+
+
+class Hooks(NamedTuple):
+    """What a loop calls.
+
+    Attributes:
+        after_step: called in order after every step.
+        not_finite: called in place of a step whose loss or gradient is not finite, with the state
+            before it, the batch, the loss and the gradient's norm; returns where to go on, or
+            raises.
+    """
+
+    after_step: Sequence[Hook]
+    not_finite: NotFiniteRule
 
 
 def fit(
@@ -70,12 +87,11 @@ def fit(
     runtime: Runtime,
     state: TrainState,
     seed: int,
-    hooks: Sequence[Hook],
+    hooks: Hooks,
 ) -> TrainState:
     """Run optimizer steps until the stage's budget is used; return the state behind the last.
 
-    Raises:
-        TrainingError: a loss or gradient is not finite; the weights are those before the step.
+    Where a loss or gradient is not finite the step is not taken.
     """
     stage = objective.stage
     parameters = [value for value in model.parameters() if value.requires_grad]
@@ -88,11 +104,13 @@ def fit(
         _seed_dropout(seed, state, runtime.rank)
         lr_share = set_learning_rate(optimizer, stage, state.step)
         targets = runtime.sum_over_ranks(sum(count_targets(batch) for batch in step.micro))
-        share, samples = _accumulate(model, step, objective, runtime)
+        share, learned = _accumulate(model, step, objective, runtime)
         loss = float(runtime.sum_over_ranks(share))
         norm = float(runtime.clip(parameters, stage.max_norm))
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise _not_finite(loss, norm, state, step)
+            optimizer.zero_grad(set_to_none=True)
+            state = hooks.not_finite(state, step, loss, norm)
+            continue
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         tokens = int(runtime.sum_over_ranks(step.tokens))
@@ -109,9 +127,10 @@ def fit(
             data_seconds=data_seconds,
             fill=step.fill,
             cuts=step.after.cuts.counted(),
-            parts=objective.means(step, samples, runtime),
+            parts=objective.means(step, [one.samples for one in learned], runtime),
+            rewards=objective.rewards(learned, runtime),
         )
-        for hook in hooks:
+        for hook in hooks.after_step:
             hook(state, report)
     return state
 
@@ -123,37 +142,24 @@ def count_targets(batch: Batch) -> int:
 
 def _accumulate(
     model: nn.Module, step: StepBatches, objective: Objective, runtime: Runtime
-) -> tuple[Tensor, list[Tensor]]:
-    """Add up gradients of all micro-batches; return this rank's loss and its samples' losses."""
+) -> tuple[Tensor, list[Learned]]:
+    """Add up gradients of all micro-batches; return this rank's loss and what made it."""
     total = torch.zeros((), dtype=torch.float64, device=runtime.device)
     weights, whole = objective.weigh(step, runtime)
-    samples = []
+    learned = []
     for number, (batch, weight) in enumerate(zip(step.micro, weights, strict=True), start=1):
         with runtime.without_sync(model, last=number == len(step.micro)):
             inputs = {name: value.to(runtime.device) for name, value in batch.items()}  # type: ignore[attr-defined] # every value of a Batch is a tensor
-            output = model(
-                **inputs,
-                loss_weights=weight.to(runtime.device),
-                num_items_in_batch=whole.to(torch.float32),
-                loss_only=True,
-            )
+            inputs, weight = runtime.joined(inputs, weight.to(runtime.device))
+            found = objective.learn(model, inputs | runtime.sharing, weight, whole)
             # Gradients are averaged over ranks; the loss is a sum.
-            runtime.backward(output.loss * runtime.world)
-        total += output.loss.detach().to(torch.float64)
-        samples.append(output.sample_losses)
-    return total, samples
+            runtime.backward(found.loss * runtime.world)
+        learned.append(found._replace(loss=found.loss.detach()))
+        total += learned[-1].loss.to(torch.float64)
+    return total, learned
 
 
 def _seed_dropout(seed: int, state: TrainState, rank: int) -> None:
     """Make dropout a function of (seed, stage, step, rank), so that nothing needs saving."""
     draw = generator(seed, "dropout", state.stage, state.step, rank)
     torch.manual_seed(int(draw.integers(2**63)))
-
-
-def _not_finite(loss: float, norm: float, state: TrainState, step: StepBatches) -> TrainingError:
-    names = ", ".join(itertools.islice(step.samples, 3))
-    return TrainingError(
-        f"stage {state.stage!r} step {state.step + 1}: the loss is {loss:g}, the gradient norm "
-        f"{norm:g}; the weights were not touched. Samples: {names} and others. "
-        "Lower lr or look at them: hocket data show."
-    )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hocket._log import warn
 from hocket.train.loop import Report
+from hocket.train.parallel.fsdp import gathered
 from hocket.train.state import TrainState
 from hocket.train.trainable import Trainable
 
@@ -51,5 +52,5 @@ class MovementWatch:
                 name: torch.stack([value.sum(dtype=torch.float64), value.double().square().sum()])
                 for names in self._groups.values()
                 for name in names
-                for value in [values[name].detach()]
+                for value in [gathered(values[name].detach())]
             }

@@ -8,9 +8,10 @@ source and medium is kept for the log. Source of the weighted parts: the VITA de
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from hocket._errors import ConfigError
@@ -20,6 +21,20 @@ from hocket.model.loss import LossOptions
 from hocket.tokens.batch import IGNORED, Batch
 from hocket.train.recipe import LossSpec, Stage
 from hocket.train.runtime import Runtime
+
+
+class Learned(NamedTuple):
+    """What one micro-batch adds to a step.
+
+    Attributes:
+        loss: its share of the step's loss, ().
+        samples: float32 (E,), the summed loss of each sample.
+        rewards: float32 (P, 2) of the chosen and the rejected answer of each pair, if there are.
+    """
+
+    loss: Tensor
+    samples: Tensor
+    rewards: Tensor | None = None
 
 
 class Objective:
@@ -40,7 +55,7 @@ class Objective:
     ) -> None:
         self.stage = stage
         self._spec = spec = stage.loss
-        self._sources = sources
+        self.sources = sources
         self._names = [*(f"source/{name}" for name in sorted(sources)), *MEDIA]
         self._places = {name: at for at, name in enumerate(self._names)}
         for part, weight in spec.parts.items():
@@ -64,6 +79,29 @@ class Objective:
             return weights, torch.ones((), dtype=torch.float64, device=runtime.device)
         total = sum(_sum(batch, weight) for batch, weight in zip(step.micro, weights, strict=True))
         return weights, runtime.sum_over_ranks(total)
+
+    def learn(
+        self, model: nn.Module, inputs: Mapping[str, Any], weights: Tensor, whole: Tensor
+    ) -> Learned:
+        """Run a micro-batch.
+
+        Args:
+            model: the policy.
+            inputs: the batch on the model's device, and options of the forward pass.
+            weights: how much its parts count, as `weigh` returned them.
+            whole: their sum over the step and all ranks.
+        """
+        output = model(
+            **inputs,
+            loss_weights=weights,
+            num_items_in_batch=whole.to(torch.float32),
+            loss_only=True,
+        )
+        return Learned(output.loss, output.sample_losses)
+
+    def rewards(self, learned: Sequence[Learned], runtime: Runtime) -> dict[str, float]:
+        """Return means of the rewards over the step's pairs on all ranks; none without pairs."""
+        return {}
 
     def means(
         self, step: StepBatches, samples: Sequence[Tensor], runtime: Runtime
@@ -92,7 +130,7 @@ class Objective:
     def _of_batch(self, batch: Batch, notes: Sequence[SampleNote]) -> Tensor:
         """Return the weight of each label from its sample and, for states, its token, (B, T)."""
         of_sample = torch.tensor(
-            [note.weight * self._sources[note.source] for note in notes], dtype=torch.float32
+            [note.weight * self.sources[note.source] for note in notes], dtype=torch.float32
         )
         weights = of_sample[batch["sample_index"]]
         for token in self._states:

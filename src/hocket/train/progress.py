@@ -24,6 +24,7 @@ from hocket.train.recipe import Stage
 from hocket.train.state import TrainState
 
 PLAIN_EVERY_SECONDS = 10.0
+REDRAW_SECONDS = 0.1
 SMOOTHING = 0.9
 
 
@@ -68,6 +69,25 @@ class Progress(AbstractContextManager["Progress"]):
             f"{stage.rows} x {stage.tokens_per_row} tokens, data: {', '.join(stage.data)}"
         )
         self._console.print(table)
+
+    def on_note(self, text: str) -> None:
+        """Print what the run decided by itself."""
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def on_progress(self, what: str, done: int, total: int) -> None:
+        """Show how far some work before a stage is."""
+        now = time.monotonic()
+        every = REDRAW_SECONDS if self._live.is_started else PLAIN_EVERY_SECONDS
+        if now - self._last_print < every:
+            return
+        self._last_print = now
+        text = f"{what} {done:,}/{total:,}"
+        if self._live.is_started:
+            grid = Table.grid(padding=(0, 1))
+            grid.add_row(ProgressBar(total=total, completed=done, width=20), text)
+            self._live.update(grid, refresh=True)
+        else:
+            self._console.print(text, soft_wrap=True)
 
     def on_checkpoint(self, folder: Path) -> None:
         """Remember the last checkpoint written."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hocket.data.features import FeatureDtype
 from hocket.model.adapters import AdapterSpec
+from hocket.model.sequence import SequenceSpec
+from hocket.train.parallel import FsdpSpec, Sharding
 
 
 class Schedule(StrEnum):
@@ -18,6 +21,33 @@ class Schedule(StrEnum):
     LINEAR = "linear"
     COSINE = "cosine"
     FLAT_LINEAR = "flat_linear"
+
+
+class FeaturePolicy(StrEnum):
+    """Whether a stage takes features of frozen towers from the disk."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+    @classmethod
+    def _missing_(cls, value: object) -> FeaturePolicy | None:
+        """Take what YAML makes of ``on`` and ``off``."""
+        if value is True:
+            return cls.ON
+        return cls.OFF if value is False else None
+
+
+class OnNan(StrEnum):
+    """What happens to a batch whose loss or gradient is not finite; its step is never taken.
+
+    ``skip`` leaves the batch out, ``rollback`` also goes back to the last checkpoint, ``halt``
+    stops the run.
+    """
+
+    SKIP = "skip"
+    ROLLBACK = "rollback"
+    HALT = "halt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +103,43 @@ class LossSpec:
     parts: dict[str, float] = field(default_factory=dict)
 
 
+class PreferenceKind(StrEnum):
+    """Which loss compares a chosen and a rejected answer."""
+
+    DPO = "dpo"
+    IPO = "ipo"
+
+
+class ReferenceKind(StrEnum):
+    """What a policy of preferences is held against.
+
+    ``adapters`` switches the adapters off, ``copy`` keeps the trained tensors as they were when the
+    stage began, ``auto`` takes the first where it is exact, ``none`` learns without.
+    """
+
+    AUTO = "auto"
+    ADAPTERS = "adapters"
+    COPY = "copy"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferenceSpec:
+    """How a stage learns from pairs of a chosen and a rejected answer.
+
+    Attributes:
+        kind: ``dpo`` or ``ipo``.
+        beta: how dear it is to move away from the reference.
+        label_smoothing: share of pairs that are thought to be the wrong way round (cDPO).
+        reference: what the policy is held against.
+    """
+
+    kind: PreferenceKind = PreferenceKind.DPO
+    beta: float = 0.1
+    label_smoothing: float = 0.0
+    reference: ReferenceKind = ReferenceKind.AUTO
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One stage of a recipe.
@@ -85,6 +152,7 @@ class Stage:
         lr: peak learning rate of items of `train_modules` that name none.
         weight_decay: weight decay of all items of `train_modules`.
         loss: what the loss is made of.
+        preference: learn from pairs of answers, read with ``dpo``; null learns every answer.
         adapters: name -> adapter that is added to a part and trains; one that the next stage does
             not name again is merged into the weights.
         steps: optimizer steps; 0 takes as many as `epochs` needs.
@@ -95,9 +163,11 @@ class Stage:
         audio_frames_per_row: encoder frames that a row may give the audio tower; 0 for no limit.
         accumulate: micro-batches that one optimizer step is cut into.
         warmup_steps: steps of linear warm-up.
+        warmup_share: the same as a share of the stage's steps, in its place; 0 takes the steps.
         schedule: shape of the learning rate after the warm-up.
         final_share: learning rate at the end, as a share of the peak.
         max_norm: gradient norm above which gradients are scaled down.
+        feature_cache: whether features of frozen towers come from the disk; null takes the run's.
     """
 
     data: dict[str, float] = field(default_factory=dict)
@@ -108,6 +178,7 @@ class Stage:
     weight_decay: float = 0.0
     adapters: dict[str, Adapter] = field(default_factory=dict)
     loss: LossSpec = field(default_factory=LossSpec)
+    preference: PreferenceSpec | None = None
     steps: int = 0
     epochs: float = 0.0
     rows: int = 8
@@ -116,9 +187,11 @@ class Stage:
     audio_frames_per_row: int = 0
     accumulate: int = 1
     warmup_steps: int = 30
+    warmup_share: float = 0.0
     schedule: Schedule = Schedule.FLAT_LINEAR
     final_share: float = 0.03
     max_norm: float = 1.0
+    feature_cache: FeaturePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +211,18 @@ class Recipe:
             be started again; 0 sets no limit.
         monitor_step: steps after which a parameter that ought to train and has not moved is
             reported; 0 never looks.
+        on_nan: what happens to a batch whose loss or gradient is not finite: ``halt``, ``skip`` or
+            ``rollback``; its samples are listed in ``bad_batches.jsonl``.
         init_from: checkpoint directory whose weights the first stage starts from.
+        sequence_parallel: how many processes share the tokens of a row.
+        sharding: what processes share beside that: ``none``, ``ddp`` or ``fsdp``.
+        fsdp: options of ``fsdp``.
+        gradient_checkpointing: parts whose activations are computed again in the backward pass, of
+            ``language``, ``vision``, ``video`` and ``audio``.
+        compile_blocks: whether torch.compile makes each layer fast.
+        feature_cache: whether features of frozen towers come from the disk: ``on``, ``off``, or
+            ``auto`` where that saves time.
+        feature_dtype: number format of these features.
     """
 
     stages: dict[str, Stage]
@@ -151,4 +235,12 @@ class Recipe:
     cache_mb: int = 256
     stop_after_minutes: float = 0.0
     monitor_step: int = 100
+    on_nan: OnNan = OnNan.HALT
     init_from: str = ""
+    sequence_parallel: SequenceSpec = field(default_factory=SequenceSpec)
+    sharding: Sharding = Sharding.DDP
+    fsdp: FsdpSpec = field(default_factory=FsdpSpec)
+    gradient_checkpointing: list[str] = field(default_factory=list)
+    compile_blocks: bool = False
+    feature_cache: FeaturePolicy = FeaturePolicy.AUTO
+    feature_dtype: FeatureDtype = FeatureDtype.BFLOAT16

@@ -1,4 +1,4 @@
-"""Names, order and number of a run's checkpoints."""
+"""Names, order and number of a run's checkpoints; the last good one is never deleted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 import shutil
 from pathlib import Path
 
-from hocket.checkpoint.manifest import TEMPORARY
+from hocket._errors import CheckpointError
+from hocket._log import warn
+from hocket.checkpoint.manifest import TEMPORARY, verify_directory
 
 _NAME = re.compile(r"(?P<stage>.+)-step-(?P<step>\d+)")
 
@@ -30,7 +32,15 @@ def checkpoints_of(folder: Path) -> list[Path]:
 
 
 def delete_old(folder: Path, *, keep: int, newest: Path) -> None:
-    """Delete all but the newest `keep` checkpoints; `newest` always stays."""
+    """Delete all but the newest `keep` checkpoints.
+
+    `newest` always stays, and where the disk does not give back what was written, all others too.
+    """
+    try:
+        verify_directory(newest)
+    except CheckpointError as error:
+        warn(f"no older checkpoint is deleted: {error}")
+        return
     others = [path for path in checkpoints_of(folder) if path != newest]
     for path in others[max(keep - 1, 0) :]:
         shutil.rmtree(path, ignore_errors=True)

@@ -8,6 +8,7 @@ that is whole; a finished run is left as it is.
 from __future__ import annotations
 
 import math
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,31 +20,36 @@ from typing import Any
 
 import torch
 
-from hocket._errors import CheckpointError, ConfigError, HocketError
-from hocket._log import warn
-from hocket.checkpoint.directory import Loaded, load_checkpoint, write_checkpoint
+from hocket._errors import ConfigError, HocketError
+from hocket.checkpoint.directory import write_checkpoint
 from hocket.checkpoint.manifest import verify_directory, write_directory
 from hocket.checkpoint.tools.certificate import write_certificate
 from hocket.data.decoder import SampleMemory
 from hocket.data.loader import Loader
 from hocket.data.pack import PackerState
 from hocket.data.spec import DataSpec
-from hocket.model.adapters.attach import merge
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.packing import packed_matches_unpacked
 from hocket.tokens.processor import HocketProcessor
 from hocket.train.adapt import adapt, finish_adapters
+from hocket.train.features import FeatureJob, TowersAside, use_features
 from hocket.train.feed import Feed, prices_of
 from hocket.train.grammar import groups_of
+from hocket.train.lock import FolderLock
 from hocket.train.log import RunLog
-from hocket.train.loop import Hook, Report, fit
+from hocket.train.loop import Hook, Hooks, Report, fit
 from hocket.train.movement import MovementWatch
-from hocket.train.objective import Objective, loss_options
+from hocket.train.notfinite import NotFinite
 from hocket.train.optim import build_optimizer
-from hocket.train.recipe import Recipe, Stage
-from hocket.train.retention import checkpoint_name, checkpoints_of, delete_old
+from hocket.train.parallel.live import Live
+from hocket.train.preference import FOLDER as REFERENCE
+from hocket.train.preference import StageStart, open_objective
+from hocket.train.recipe import OnNan, Recipe, Stage
+from hocket.train.resume import resume, roll_back
+from hocket.train.retention import checkpoint_name
 from hocket.train.runtime import Runtime
-from hocket.train.state import TrainState, read_optimizer, read_state, write_state
+from hocket.train.saver import HostCopy, Saver
+from hocket.train.state import OptimizerTensors, TrainState, read_optimizer, write_state
 from hocket.train.trainable import describe_trainable, select_trainable, set_modes
 
 
@@ -77,6 +83,8 @@ class Run:
         config_yaml: the resolved configuration, saved beside the weights.
         on_stage: called with a stage's name, the stage and the table of what trains.
         on_checkpoint: called with each checkpoint written.
+        on_note: called with what the run decided by itself, a sentence.
+        on_progress: called with (what, done, all) of work before a stage.
     """
 
     recipe: Recipe
@@ -85,6 +93,8 @@ class Run:
     config_yaml: str = ""
     on_stage: Callable[[str, Stage, list[tuple[str, ...]]], None] | None = None
     on_checkpoint: Callable[[Path], None] | None = None
+    on_note: Callable[[str], None] | None = None
+    on_progress: Callable[[str, int, int], None] | None = None
 
 
 def train(
@@ -111,8 +121,22 @@ def train(
         verify_directory(finished, hashes=False)
         return finished
     packed_matches_unpacked(model, processor)
-    runtime = Runtime()
-    state, at = _resume(run, model, processor)
+    recipe = run.recipe
+    runtime = Runtime(recipe.sequence_parallel, recipe.sharding, recipe.fsdp)
+    with FolderLock(run.out, enabled=runtime.is_main) as lock:
+        return _train_locked(run, model, processor, hooks, runtime, lock)
+
+
+def _train_locked(
+    run: Run,
+    model: HocketForConditionalGeneration,
+    processor: HocketProcessor,
+    hooks: Sequence[Hook],
+    runtime: Runtime,
+    lock: FolderLock,
+) -> Path:
+    """Run or resume every stage in a folder that no other process writes into."""
+    state, at = resume(run.out / "checkpoints", list(run.recipe.stages), model, processor)
     names = list(run.recipe.stages)
     feed = Feed(
         data=run.data,
@@ -120,10 +144,14 @@ def train(
         out=run.out,
         processor=processor,
         memory=SampleMemory(processor, cache_mb=run.recipe.cache_mb),
-        rank=runtime.rank,
-        world=runtime.world,
+        rank=runtime.data_rank,
+        world=runtime.data_world,
     )
-    with _stop_signals() as stop, RunLog(run.out / "log.jsonl", enabled=runtime.is_main) as log:
+    with (
+        _stop_signals() as stop,
+        RunLog(run.out / "log.jsonl", enabled=runtime.is_main) as log,
+        Saver(keep=run.recipe.keep, before=log.flush, on_saved=run.on_checkpoint) as saver,
+    ):
         log.cut_after(names, state)
         for number, name in enumerate(names):
             if number < names.index(state.stage):
@@ -131,13 +159,25 @@ def train(
             if state.stage != name:
                 state = TrainState(name, tokens_seen=state.tokens_seen, seconds=state.seconds)
                 at = None
-            session = _Session(run, name, model, processor, runtime, stop, feed, at)
-            state = session.fit(state, [log, *hooks])
+            session = _Session(run, name, model, processor, runtime, stop, feed, _Files(log, saver, at))
+            state = session.fit(state, [lock.touch, log, *hooks])
+            # A stage forks its workers while no thread writes.
+            saver.wait()
     if runtime.is_main:
         finish_adapters(model, run.out)
+        shutil.rmtree(run.out / REFERENCE, ignore_errors=True)
         _write_final(run, model, processor, state)
     runtime.wait()
-    return finished
+    return run.out / "model"
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What a stage writes into, and the checkpoint it goes on from."""
+
+    log: RunLog
+    saver: Saver
+    at: Path | None
 
 
 class _Session:
@@ -152,23 +192,32 @@ class _Session:
         runtime: Runtime,
         stop: Sequence[int],
         feed: Feed,
-        at: Path | None,
+        files: _Files,
     ) -> None:
         self._run, self._name, self._model, self._processor = run, name, model, processor
         self._began = time.monotonic()
         self._runtime, self._stop, self._feed = runtime, stop, feed
+        at, self._log, self._saver = files.at, files.log, files.saver
+        self._weights, self._moments = HostCopy(), HostCopy()
+        file = run.out / "bad_batches.jsonl" if runtime.is_main else None
+        self._on_nan = NotFinite(run.recipe.on_nan, file)
         self._stage = self._with_steps(run.recipe.stages[name])
+        names = list(run.recipe.stages)
+        earlier = [run.recipe.stages[one].adapters for one in names[: names.index(name)]]
+        self._inherited = set(() if at else model.adapters).union(*earlier)
         adapters = adapt(model, name, self._stage, seed=run.recipe.seed, at=at)
         chosen = select_trainable(model, groups_of(self._stage, model), adapters)
         set_modes(model)
         # Before the optimizer is filled: its tensors must lie where the parameters are.
-        model.to(runtime.device)
-        self._optimizer = build_optimizer(model, chosen, betas=run.recipe.betas)
+        self._live = Live(model, processor, runtime, run.recipe)
+        self._optimizer = build_optimizer(self._live.model, chosen, betas=run.recipe.betas)
         if at is not None:
             read_optimizer(at, self._optimizer)
         if run.on_stage:
             run.on_stage(name, self._stage, describe_trainable(model, chosen))
-        self._watch = MovementWatch(model, chosen, after_steps=run.recipe.monitor_step)
+        after = run.recipe.monitor_step
+        self._watch = MovementWatch(self._live.model, chosen, after_steps=after)
+        self._aside = TowersAside(model)
 
     def fit(self, state: TrainState, hooks: Sequence[Hook]) -> TrainState:
         """Train the stage to its end, saving on the way."""
@@ -177,26 +226,54 @@ class _Session:
             return state
         loader = self._loader(state.packer)
         weights = {name: self._run.data.datasets[name].loss_weight for name in stage.data}
-        self._model.loss_options = loss_options(stage.loss, self._processor.tokenizer)
-        return fit(
-            runtime.prepare(self._model),
-            iter(loader),
-            self._optimizer,
-            objective=Objective(stage, weights, self._processor.tokenizer),
-            runtime=runtime,
-            state=state,
-            seed=recipe.seed,
-            hooks=[*hooks, self._watch, self._save_when_due],
+        kept = self._run.out / REFERENCE / self._name
+        start = StageStart(kept, state.step > 0, self._inherited, runtime)
+        tokenizer = self._processor.tokenizer
+        objective = open_objective(self._live.model, stage, weights, tokenizer, start)
+        if not self._live.in_shares:
+            self._aside = use_features(self._features(loader, resumed=state.step > 0))
+        try:
+            return fit(
+                runtime.prepare(self._live.model),
+                iter(loader),
+                self._optimizer,
+                objective=objective,
+                runtime=runtime,
+                state=state,
+                seed=recipe.seed,
+                hooks=Hooks([*hooks, self._watch, self._save_when_due], self._not_finite),
+            )
+        finally:
+            self._aside.bring_back()
+
+    def _features(self, loader: Loader, *, resumed: bool) -> FeatureJob:
+        run = self._run
+        return FeatureJob(
+            name=self._name,
+            stage=self._stage,
+            recipe=run.recipe,
+            data=run.data,
+            out=run.out,
+            model=self._model,
+            processor=self._processor,
+            loader=loader,
+            runtime=self._runtime,
+            resumed=resumed,
+            stop=self._stop,
+            tell=run.on_note,
+            progress=run.on_progress,
         )
 
     def _with_steps(self, stage: Stage) -> Stage:
-        """Return the stage with the steps that its epochs need, where it names none."""
+        """Return the stage with the steps that its epochs and its warm-up come to."""
         self._stage = stage
-        if stage.steps:
-            return stage
-        if stage.epochs <= 0:
-            raise ConfigError(f"stage {self._name!r} has neither steps nor epochs. Give one.")
-        return replace(stage, steps=math.ceil(stage.epochs * self._loader(None).steps_per_epoch()))
+        steps = stage.steps
+        if not steps:
+            if stage.epochs <= 0:
+                raise ConfigError(f"stage {self._name!r} has neither steps nor epochs. Give one.")
+            steps = math.ceil(stage.epochs * self._loader(None).steps_per_epoch())
+        warmup = round(steps * stage.warmup_share) if stage.warmup_share else stage.warmup_steps
+        return replace(stage, steps=steps, warmup_steps=warmup)
 
     def _loader(self, state: PackerState | None) -> Loader:
         return self._feed.loader(
@@ -210,89 +287,63 @@ class _Session:
         limit = 60 * self._run.recipe.stop_after_minutes
         asked = bool(self._stop) or (limit > 0 and time.monotonic() - self._began >= limit)
         stopping = bool(self._runtime.sum_over_ranks(float(asked)))
+        self._saver.check()
         if not (due or stopping):
             return
         target = self._run.out / "checkpoints" / checkpoint_name(self._name, state.step)
+        self._live.gather()
+        moments = self._live.moments(self._optimizer)
         if self._runtime.is_main:
-            self._write(target, state)
+            self._write(target, state, moments)
+        if stopping:
+            self._saver.wait()
         self._runtime.wait()
         if stopping:
             raise RunStoppedError(target, by_hand=signal.SIGINT in self._stop)
 
-    def _write(self, target: Path, state: TrainState) -> None:
+    def _write(self, target: Path, state: TrainState, moments: OptimizerTensors) -> None:
+        # The copies of the save before this one are still being written.
+        self._saver.wait()
+        with self._aside.whole():
+            weights = self._weights.take(self._model.state_dict(), fixed=self._fixed())
+        moments = moments._replace(tensors=self._moments.take(moments.tensors))
+        provenance = _provenance(self._run, state)
+
         def fill(folder: Path) -> None:
             write_checkpoint(
                 folder,
                 self._model,
                 self._processor,
                 recipe=self._run.config_yaml,
-                provenance=_provenance(self._run, state),
+                provenance=provenance,
+                state=weights,
             )
-            write_state(folder, state, self._optimizer)
+            write_state(folder, state, moments)
 
-        write_directory(target, fill)
-        delete_old(target.parent, keep=self._run.recipe.keep, newest=target)
-        if self._run.on_checkpoint:
-            self._run.on_checkpoint(target)
+        self._saver.start(target, fill)
 
+    def _fixed(self) -> set[str]:
+        """Return the names of what no step of this stage changes."""
+        parameters = self._model.named_parameters(remove_duplicate=False)
+        return {name for name, value in parameters if not value.requires_grad}
 
-def _resume(
-    run: Run, model: HocketForConditionalGeneration, processor: HocketProcessor
-) -> tuple[TrainState, Path | None]:
-    """Load the newest whole checkpoint into the model; a damaged one is skipped with a line."""
-    names = list(run.recipe.stages)
-    if not names:
-        raise ConfigError("train.stages is empty: a run needs at least one stage.")
-    for folder in checkpoints_of(run.out / "checkpoints"):
-        try:
-            verify_directory(folder)
-            state = read_state(folder)
-            loaded = load_checkpoint(folder, adapters=False)
-        except CheckpointError as error:
-            warn(f"checkpoint skipped: {error}")
-            continue
-        if state.stage not in names:
-            raise CheckpointError(
-                f"{folder} belongs to stage {state.stage!r}, but the recipe has "
-                f"{', '.join(names)}. Start into another folder with out=FOLDER."
+    def _not_finite(
+        self, state: TrainState, step: StepBatches, loss: float, norm: float
+    ) -> TrainState:
+        """Do as the recipe says; every rank comes here with the same numbers."""
+        rule = self._on_nan.decide(state, step, loss, norm)
+        if rule is not OnNan.ROLLBACK:
+            return replace(state, packer=step.after)
+        self._saver.wait()
+        self._runtime.wait()
+        with self._aside.whole():
+            back = roll_back(
+                self._run.out / "checkpoints", state.stage, self._model, self._optimizer
             )
-        if model.adapters:
-            # Those of the starting point: the checkpoint says which there are by now.
-            merge(model, model.adapters, list(model.adapters))
-        _check_same(folder, loaded, model, processor)
-        model.load_state_dict(loaded.model.state_dict(), strict=True)
-        return state, folder
-    return TrainState(names[0]), None
-
-
-def _check_same(
-    folder: Path,
-    loaded: Loaded,
-    model: HocketForConditionalGeneration,
-    processor: HocketProcessor,
-) -> None:
-    """Compare what a checkpoint holds with what the config and the data make now.
-
-    Raises:
-        CheckpointError: the model, the layouts or the tokenizer are others.
-    """
-    # A token of another number would go on unseen: the sizes may well be the same.
-    vocabularies = [one.tokenizer.get_vocab() for one in (loaded.processor, processor)]
-    shapes = [
-        {name: value.shape for name, value in one.state_dict().items()}
-        for one in (loaded.model, model)
-    ]
-    found = {
-        "tokenizer": vocabularies[0] != vocabularies[1],
-        "layouts": loaded.processor.to_dict() != processor.to_dict(),
-        "model": shapes[0] != shapes[1],
-    }
-    for name, differs in found.items():
-        if differs:
-            raise CheckpointError(
-                f"{folder}: its {name} differs from what the config and the data make now. "
-                "Undo the change, or start into another folder with out=FOLDER."
-            )
+        self._live.scatter()
+        self._log.cut_after(list(self._run.recipe.stages), back)
+        # Behind the bad batch: the steps that are done again see other samples.
+        return replace(back, packer=step.after)
 
 
 @contextmanager

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+import torch.distributed as dist
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from hocket._env import world_size
+from hocket._errors import ConfigError
 from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.model.sequence import SequenceSpec
+from hocket.model.sequence.group import SequenceGroup, open_group
+from hocket.train.parallel import FsdpSpec, Sharding
+
+
+class Join(Protocol):
+    """Gives a batch what other ranks' batches have."""
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the batch with what it lacks; every rank calls it for each micro-batch."""
+        ...
+
+    def end_step(self) -> None:
+        """Take zero gradients from what no rank used in any micro-batch of the step."""
+        ...
 
 
 class Runtime:
@@ -19,9 +39,27 @@ class Runtime:
         rank: number of this process.
         world: number of processes.
         device: where this process computes.
+        sequence: the processes that share this one's rows; None when each has its own.
+        data_rank: number of this process among those with other rows.
+        data_world: into how many parts the rows of a step are cut.
+        join: gives a batch what other ranks' batches have; None where nobody waits for that.
+
+    Args:
+        sequence: how many processes share a row; None for one.
+        sharding: what processes with other rows share.
+        fsdp: options of ``fsdp``.
+
+    Raises:
+        ConfigError: that many do not divide the processes of the run, or there are too many or too
+            few of them for the sharding.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        sequence: SequenceSpec | None = None,
+        sharding: Sharding = Sharding.DDP,
+        fsdp: FsdpSpec | None = None,
+    ) -> None:
         # A rank's rows may hold no picture or no sound, and a tower read at an inner layer has
         # parameters that no loss reaches. Those that no rank used keep no gradient at all, so that
         # AdamW passes over them as it does in a single process.
@@ -30,36 +68,83 @@ class Runtime:
         # itself, into the same folder.
         kind = torch.accelerator.current_accelerator(check_available=True)
         on_cpus = world_size() > 1 and (kind is None or kind.type == "mps")
-        self._accelerator = Accelerator(cpu=on_cpus, kwargs_handlers=[absent])
+        handlers: list[object] = [absent]
+        if fsdp and fsdp.cpu_offload and kind is not None and kind.type == "cuda":
+            # The norm of gradients in host memory is added up there.
+            handlers.append(InitProcessGroupKwargs(backend="cpu:gloo,cuda:nccl"))
+        self._accelerator = Accelerator(cpu=on_cpus, kwargs_handlers=handlers)
         self.rank: int = self._accelerator.process_index
         self.world: int = self._accelerator.num_processes
         self.device: torch.device = self._accelerator.device
+        self._sharding = sharding
+        if (sharding is Sharding.NONE) != (self.world == 1) and sharding is not Sharding.DDP:
+            raise ConfigError(
+                f"train.sharding is {sharding}, but the run has {self.world} process(es). Set ddp, "
+                "which takes any number, or start another number with hocket launch."
+            )
+        self.join: Join | None = None
+        degree = sequence.degree if sequence else 1
+        self.data_rank, self.data_world = self.rank // degree, self.world // degree
+        self.sequence: SequenceGroup | None = None
+        if sequence and degree > 1:
+            if not dist.is_initialized():
+                raise ConfigError(
+                    f"train.sequence_parallel shares a row among {degree} processes, but the run "
+                    f"has one. Start it with hocket launch or torchrun --nproc-per-node {degree}."
+                )
+            self.sequence = open_group(sequence, self.device)
 
     @property
     def is_main(self) -> bool:
         """Whether this process writes logs and checkpoints."""
         return self.rank == 0
 
+    @property
+    def sharing(self) -> dict[str, SequenceGroup]:
+        """What the model's ``forward`` is told about processes that share its rows."""
+        return {} if self.sequence is None else {"sequence": self.sequence}
+
     def prepare(self, model: HocketForConditionalGeneration) -> nn.Module:
         """Move the model to the device; wrap it when several processes share the work."""
+        if self._sharding is Sharding.FSDP:
+            return model
         return self._accelerator.prepare_model(model)
+
+    def joined(
+        self, inputs: dict[str, Tensor], weights: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return a batch and its labels' weights (B, T) with what other ranks' batches have."""
+        if self.join is None:
+            return inputs, weights
+        found = self.join(inputs | {"loss_weights": weights})
+        return found, found.pop("loss_weights")
 
     def without_sync(self, model: nn.Module, *, last: bool) -> AbstractContextManager[None]:
         """Skip the exchange of gradients in all but the last micro-batch of a step."""
-        return nullcontext() if last else self._accelerator.no_sync(model)
+        if last or self._sharding is Sharding.FSDP:
+            # FSDP adds each micro-batch's gradients up in shares: to wait would keep them whole.
+            return nullcontext()
+        return self._accelerator.no_sync(model)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of the loss."""
         self._accelerator.backward(loss)
 
     def sum_over_ranks(self, value: float | Tensor) -> Tensor:
+        """Return the sum of a number over all rows, float64 (); who shares rows counts once."""
+        return self.sum_over_processes(value) * self.data_world / self.world
+
+    def sum_over_processes(self, value: float | Tensor) -> Tensor:
         """Return the sum of a number over all processes, float64 ()."""
         tensor = torch.as_tensor(value, dtype=torch.float64, device=self.device)
         return self._accelerator.reduce(tensor, "sum") if self.world > 1 else tensor
 
     def clip(self, parameters: list[nn.Parameter], max_norm: float) -> Tensor:
         """Scale gradients down to `max_norm` and return their norm before, float32 ()."""
-        return torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+        if self.join is not None:
+            self.join.end_step()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+        return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     def wait(self) -> None:
         """Wait until every process is here."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -18,6 +19,7 @@ from torch import Tensor
 from hocket._errors import CheckpointError
 from hocket.data.budget import Cuts
 from hocket.data.pack import PackerState
+from hocket.train.parallel.fsdp import placed_like
 
 _FOLDER = "training"
 
@@ -51,12 +53,20 @@ class TrainState:
         )
 
 
-def write_state(folder: Path, state: TrainState, optimizer: torch.optim.Optimizer) -> None:
-    """Write counters as JSON and the optimizer's tensors as safetensors."""
-    target = folder / _FOLDER
-    target.mkdir()
-    document = asdict(state) | {"packer": state.packer._asdict()}
-    (target / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+class OptimizerTensors(NamedTuple):
+    """What an optimizer knows.
+
+    Attributes:
+        tensors: ``kind:parameter`` -> tensor.
+        trained: names of the parameters that train.
+    """
+
+    tensors: dict[str, Tensor]
+    trained: list[str]
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> OptimizerTensors:
+    """Return the optimizer's own tensors: the next step changes them."""
     tensors: dict[str, Tensor] = {}
     trained: list[str] = []
     for group in optimizer.param_groups:
@@ -65,8 +75,17 @@ def write_state(folder: Path, state: TrainState, optimizer: torch.optim.Optimize
             # Empty as long as no sample has reached the parameter.
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"{key}:{name}"] = value
-    names = {"trained": json.dumps(trained)}
-    save_file(tensors, target / "optimizer.safetensors", metadata=names)
+    return OptimizerTensors(tensors, trained)
+
+
+def write_state(folder: Path, state: TrainState, optimizer: OptimizerTensors) -> None:
+    """Write counters as JSON and the optimizer's tensors as safetensors."""
+    target = folder / _FOLDER
+    target.mkdir()
+    document = asdict(state) | {"packer": state.packer._asdict()}
+    (target / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+    names = {"trained": json.dumps(optimizer.trained)}
+    save_file(optimizer.tensors, target / "optimizer.safetensors", metadata=names)
 
 
 def read_state(folder: Path) -> TrainState:
@@ -108,7 +127,7 @@ def read_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
                 )
             if tensors := saved.pop(name):
                 optimizer.state[parameter] = {
-                    kind: value.to(parameter.device) for kind, value in tensors.items()
+                    kind: placed_like(value, parameter) for kind, value in tensors.items()
                 }
     if saved:
         raise CheckpointError(

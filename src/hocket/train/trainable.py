@@ -12,7 +12,14 @@ from hocket._errors import ConfigError
 from hocket.model.names import parameters_of
 from hocket.train.recipe import Group
 
-PARTS = ("vision_tower", "multi_modal_projector", "audio_tower", "audio_projector")
+PARTS = (
+    "vision_tower",
+    "multi_modal_projector",
+    "video_tower",
+    "video_projector",
+    "audio_tower",
+    "audio_projector",
+)
 _TABLE = re.compile(r"embed|token")
 
 

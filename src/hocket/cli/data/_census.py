@@ -11,10 +11,10 @@ from hocket.cli._session import start_session
 from hocket.cli.data._open import (
     OpenedRows,
     count_processes,
-    open_processor,
     open_rows,
     progress,
 )
+from hocket.cli.data._processor import open_processor
 from hocket.data.budget import Budget
 from hocket.data.census.count import Census, take_census
 from hocket.tokens.processor import HocketProcessor

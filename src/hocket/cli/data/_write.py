@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hocket._errors import ConfigError, DataError
 from hocket._log import console, warn
-from hocket.cli.data._open import count_processes
+from hocket.cli.data._open import count_processes, progress
 from hocket.data.containers import Container, containers
 from hocket.data.convert import Job, Outcome, Store, convert, discard, rows_root
 from hocket.data.sources._paths import data_files
@@ -121,9 +120,8 @@ def run(job: Job, *, processes: int, overwrite: bool = False, costly: bool = Fal
     if not processes and not costly:
         most = min(most, parts // _PARTS_OF_PROCESS)
     try:
-        with progress() as bar:
-            task = bar.add_task(f"write {job.out.name}", total=len(job.rows))
-            outcome = convert(job, processes=most, advance=lambda rows: bar.advance(task, rows))
+        with progress(f"write {job.out.name}", len(job.rows)) as advance:
+            outcome = convert(job, processes=most, advance=advance)
     except KeyboardInterrupt:
         console().print(f"Stopped. The same command goes on with {job.out}.", markup=False)
         raise
@@ -139,16 +137,3 @@ def tell(job: Job, outcome: Outcome, *, said: str = "") -> None:
     notes = "".join(f", {count} {what}" for what, count in outcome.notes.items())
     resumed = f" ({outcome.resumed} parts were there)" if outcome.resumed else ""
     typer.echo(f"{job.out}: {outcome.rows} rows, {job.to} in {job.container}{notes}{said}{resumed}")
-
-
-def progress() -> Progress:
-    """Return a bar on standard error that goes away when it is done."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console(),
-        transient=True,
-        disable=not console().is_terminal,
-    )

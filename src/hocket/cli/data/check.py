@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console
@@ -20,7 +20,6 @@ from hocket._errors import ConfigError
 from hocket._log import console, warn
 from hocket.chat.conversation import Conversation
 from hocket.cli._legible import legible
-from hocket.cli._session import start_session
 from hocket.cli.data._open import (
     READER,
     FileArgument,
@@ -30,7 +29,6 @@ from hocket.cli.data._open import (
     ReaderOption,
     SourceOption,
     count_processes,
-    open_processor,
     open_rows,
     progress,
 )
@@ -42,7 +40,9 @@ from hocket.data.mixture import open_reader, open_source
 from hocket.data.quarantine import Quarantined, write_quarantine
 from hocket.data.sources import Row, RowSource
 from hocket.data.spec import DatasetSpec
-from hocket.tokens.processor import HocketProcessor
+
+if TYPE_CHECKING:
+    from hocket.tokens.processor import HocketProcessor
 
 _SHOWN_ROWS = 3
 
@@ -109,6 +109,10 @@ def _look(
 ) -> tuple[list[Finding], Summary]:
     processor: HocketProcessor | None = None
     if model is not None:
+        # Imported where it is needed: torch and transformers take seconds.
+        from hocket.cli._session import start_session
+        from hocket.cli.data._processor import open_processor
+
         start_session()
         processor, _ = open_processor(model, rows)
     words = {name: f"{spec} {_stamp(spec)}" for name, spec in opened.specs.items()}

@@ -71,11 +71,8 @@ def command(
     specs = _specs(files, readers, _each(cap or [0], files, "--cap"), source, media_root)
     parts = {name: open_source(name, spec) for name, spec in specs.items()}
     rows = mix(parts, weights=weight or (), seed=seed, shuffle=shuffle)
-    with progress() as bar:
-        task = bar.add_task("compare ids", total=len(rows))
-        changed = rows.separate_ids(
-            refuse=ids == "refuse", advance=lambda count: bar.advance(task, count)
-        )
+    with progress("compare ids", len(rows)) as advance:
+        changed = rows.separate_ids(refuse=ids == "refuse", advance=advance)
     job = Job(
         rows=rows,
         to=to,

@@ -74,9 +74,8 @@ def command(
         specs |= more[0]
         parts |= more[1]
     rows = mix(parts, seed=seed, shuffle=stage is Stage.JOINT)
-    with progress() as bar:
-        task = bar.add_task("look at rows", total=len(rows))
-        changed = rows.separate_ids(refuse=False, advance=lambda count: bar.advance(task, count))
+    with progress("look at rows", len(rows)) as advance:
+        changed = rows.separate_ids(refuse=False, advance=advance)
     inputs = inputs_of(specs, stage=stage.value, seed=seed)
     job = Job(rows=rows, to=to, container="json", out=out, store=store, inputs=inputs, skip=skip)
     outcome = run(job, processes=processes, overwrite=overwrite)

@@ -26,9 +26,9 @@ from hocket.cli.data._open import (
     OpenedRows,
     ReaderOption,
     SourceOption,
-    open_processor,
     open_rows,
 )
+from hocket.cli.data._processor import open_processor
 from hocket.tokens.processor import HocketProcessor
 
 

@@ -6,6 +6,7 @@ Knows conversations, media and the processor; must not know other rows or files 
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 from hocket._errors import (
     DataError,
@@ -22,8 +23,9 @@ from hocket.data.guarded import guarded
 from hocket.data.joined import JoinedRows
 from hocket.media.examine import Examined, examine
 from hocket.media.guard import Guard, LostDecoderError
-from hocket.tokens.example import IGNORED, Outline
-from hocket.tokens.processor import HocketProcessor
+
+if TYPE_CHECKING:
+    from hocket.tokens.processor import HocketProcessor
 
 # From the most special error to the most general: the first that fits names the kind.
 _KINDS: tuple[tuple[type[HocketError], Kind], ...] = (
@@ -94,7 +96,11 @@ class RowAuditor:
         )
         if self._processor is None or faults:
             return facts
-        return _measured(
+        # Imported where it is needed: without a model a check imports no torch, nor do its
+        # processes, which would take seconds each.
+        from hocket.data.audit.labels import measured
+
+        return measured(
             guarded(conversation, self._guard), facts, self._processor, self._options.max_tokens
         )
 
@@ -112,49 +118,6 @@ class RowAuditor:
         if medium.where.path is not None and len(self._seen) < _REMEMBERED:
             self._seen[key] = found
         return found
-
-
-def _measured(
-    conversation: Conversation, facts: RowFacts, processor: HocketProcessor, max_tokens: int
-) -> RowFacts:
-    """Add what the model makes of a row: its length and its labels."""
-    try:
-        outline = processor.measure(conversation)
-    except LostDecoderError as error:
-        return facts._replace(faults=((Kind.DECODER, _line(error)),))
-    except HocketError as error:
-        return facts._replace(faults=((Kind.MODEL, _line(error)),))
-    faults: list[tuple[Kind, str]] = []
-    tokens = len(outline.input_ids)
-    if max_tokens and tokens > max_tokens:
-        reason = f"{conversation.source}: {tokens} tokens, at most {max_tokens} fit. Shorten it."
-        faults.append((Kind.LENGTH, reason))
-    missing = _uncovered(conversation, outline, processor)
-    if missing:
-        faults.append((Kind.LABELS, missing))
-    learned = sum(label != IGNORED for label in outline.labels)
-    return facts._replace(tokens=tokens, learned=learned, faults=tuple(faults))
-
-
-def _uncovered(conversation: Conversation, outline: Outline, processor: HocketProcessor) -> str:
-    """Return which answer the learned tokens do not hold, or an empty text."""
-    tokenizer = processor.tokenizer
-
-    def plain(ids: list[int]) -> str:
-        return "".join(tokenizer.decode(ids, skip_special_tokens=True).split())
-
-    covered = plain([label for label in outline.labels if label != IGNORED])
-    for number, message in enumerate(conversation.messages):
-        if message.role is not Role.ASSISTANT or message.train is False:
-            continue
-        # A tokenizer may change text for good, so the answer goes through it as well.
-        answer = plain(tokenizer(message.text, add_special_tokens=False)["input_ids"])
-        if answer not in covered:
-            return (
-                f"{conversation.source}: the learned tokens do not hold the answer of message "
-                f"{number}. Check the chat template of the model."
-            )
-    return ""
 
 
 def _same(conversation: Conversation, media: list[tuple[str, str]]) -> str:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hocket._env import cache_dir
 from hocket._errors import MachineError
@@ -21,7 +21,9 @@ from hocket.data.audit.repeats import Repeats
 from hocket.data.audit.row import RowAuditor
 from hocket.data.joined import JoinedRows
 from hocket.data.processes import in_processes
-from hocket.tokens.processor import HocketProcessor
+
+if TYPE_CHECKING:
+    from hocket.tokens.processor import HocketProcessor
 
 CHUNK_ROWS = 32
 

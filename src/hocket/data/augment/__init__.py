@@ -191,6 +191,11 @@ class Augmenter:
         """Whether the tokens of a sample may differ from epoch to epoch."""
         return any(isinstance(step, ConversationAugmentation) for _, step in self._steps)
 
+    @property
+    def changed(self) -> frozenset[Modality]:
+        """The media that may be changed, by whatever kind of augmentation."""
+        return frozenset().union(*(step.modalities for _, step in self._steps))
+
     def bind(
         self,
         *,

@@ -158,10 +158,19 @@ def base_name(key: str) -> str:
     return key.replace(_WRAPPED, ".")
 
 
-def base_state(model: nn.Module, attached: Mapping[str, Attached]) -> dict[str, Tensor]:
-    """Return the state of the model without its adapters, under the names it has without them."""
+def base_state(
+    model: nn.Module,
+    attached: Mapping[str, Attached],
+    *,
+    state: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Return the state of the model without its adapters, under the names it has without them.
+
+    `state` is a copy of the model's state dict; None takes the live one.
+    """
+    whole = model.state_dict() if state is None else state
     theirs = {key for one in attached.values() for key in one.tensors.values()}
-    return {base_name(key): value for key, value in model.state_dict().items() if key not in theirs}
+    return {base_name(key): value for key, value in whole.items() if key not in theirs}
 
 
 def tuner_layers(model: nn.Module) -> Iterator[tuple[str, BaseTunerLayer]]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers.audio_utils import mel_filter_bank
 
 from hocket._errors import ConfigError
+from hocket.media.audio import Mix
 from hocket.media.resample import Resampler
 from hocket.tokens.layout import layouts
 from hocket.tokens.layout._sound_rows import count_rows, most_frames
@@ -34,6 +35,7 @@ class AudioMel:
     Attributes:
         rate: samples per second the encoder expects.
         resampler: how sounds get that rate: ``soxr``, or ``sinc`` as torchaudio's default.
+        mix: what several channels become: ``mean``, or ``first`` as torchaudio's features take it.
         mels: mel bins.
         chunk_seconds: length of one encoder unit; the last one is padded with silence.
         encoder_stride: mel frames per position of the encoder (2 for Whisper's convolutions).
@@ -49,6 +51,7 @@ class AudioMel:
 
     rate: int = 16000
     resampler: Resampler = "soxr"
+    mix: Mix = "mean"
     mels: int = 80
     chunk_seconds: float = 30.0
     encoder_stride: int = 2

@@ -23,7 +23,7 @@ from hocket.tokens.layout._pixels import (
     centre_on_black,
     check_numbers,
     cut,
-    normalise,
+    normalise_all,
     resize,
     rows_grid,
     to_square,
@@ -139,7 +139,7 @@ class ImageAnyres:
             ]
         else:
             squares = self._tiles(frames[0], plan)
-        return np.stack([normalise(square, mean=self.mean, std=self.std) for square in squares])
+        return normalise_all(squares, mean=self.mean, std=self.std)
 
     def _tiles(self, pixels: np.ndarray, plan: Plan) -> list[np.ndarray]:
         """Return the overview and the tiles, uint8 (size, size, 3) each."""

@@ -20,7 +20,7 @@ from hocket.tokens.layout._pixels import (
     Fit,
     check_numbers,
     cut,
-    normalise,
+    normalise_all,
     resize,
     rows_grid,
     to_square,
@@ -140,4 +140,4 @@ class ImageDynamicS2:
                     self.size,
                 )
             ]
-        return np.stack([normalise(tile, mean=self.mean, std=self.std) for tile in tiles])
+        return normalise_all(tiles, mean=self.mean, std=self.std)

@@ -18,7 +18,7 @@ from hocket.tokens.layout._pixels import (
     Filter,
     Fit,
     check_numbers,
-    normalise,
+    normalise_all,
     rows_grid,
     to_square,
 )
@@ -103,4 +103,4 @@ class ImageFixed:
             to_square(pixels, self.size, fit=self.fit, resample=self.resample, mean=self.mean)
             for pixels in frames
         )
-        return np.stack([normalise(square, mean=self.mean, std=self.std) for square in squares])
+        return normalise_all(squares, mean=self.mean, std=self.std)

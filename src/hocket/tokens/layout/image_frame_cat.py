@@ -21,7 +21,7 @@ from hocket.tokens.layout._pixels import (
     Fit,
     check_numbers,
     cut,
-    normalise,
+    normalise_all,
     resize,
     rows_grid,
     to_square,
@@ -124,7 +124,7 @@ class ImageFrameCat:
                 for pixels in frames
             ]
             tiles = [square for square in squares for _ in range(JOINED)]
-        return np.stack([normalise(tile, mean=self.mean, std=self.std) for tile in tiles])
+        return normalise_all(tiles, mean=self.mean, std=self.std)
 
     def _blocks(self, pixels: np.ndarray, plan: Plan) -> list[np.ndarray]:
         """Return every block and its tiles, and the overview five times."""

@@ -20,7 +20,7 @@ from hocket.tokens.layout._pixels import (
     Fit,
     check_numbers,
     cut,
-    normalise,
+    normalise_all,
     resize,
     rows_grid,
     to_square,
@@ -149,7 +149,7 @@ class ImageTiles:
                 to_square(pixels, self.size, fit=self.fit, resample=self.resample, mean=self.mean)
                 for pixels in frames
             ]
-        return np.stack([normalise(tile, mean=self.mean, std=self.std) for tile in tiles])
+        return normalise_all(tiles, mean=self.mean, std=self.std)
 
     def _tiles(self, pixels: np.ndarray, plan: Plan) -> list[np.ndarray]:
         """Return the tiles and the overview, uint8 (size, size, 3) each."""
