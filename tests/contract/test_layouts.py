@@ -169,7 +169,7 @@ def test_long_sounds_are_cut_into_chunks_without_losing_a_row(kind: str) -> None
     assert not np.allclose(units[-2:], layout.units(other, long)[-2:], atol=1e-2)
 
 
-@pytest.mark.parametrize("kind", ["audio_fbank", "audio_wave"])
+@pytest.mark.parametrize("kind", ["audio_fbank", "audio_mel", "audio_wave"])
 def test_the_first_channel_can_be_chosen(kind: str) -> None:
     layout: Any = layout_from({"kind": kind, "mix": "first"})
     media = MediaCutter(None, None, layout, None)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hocket._errors import ConfigError, DataError
+from hocket.data.chosen import ChosenRows
 from hocket.data.mixture import Mixture, open_source
 from hocket.data.spec import DatasetSpec
 from hocket.tokens.layout import OptionValue
@@ -79,3 +80,31 @@ def test_a_reader_takes_options(tmp_path: Path) -> None:
         open_source("x", wrong)
     with pytest.raises(ConfigError, match=r"'text' has no option 'promt'\. It takes none"):
         open_source("x", replace(wrong, reader="text"))
+
+
+def test_a_view_shows_rows_as_they_are_stored(tmp_path: Path) -> None:
+    whole = rows(tmp_path, "a", 4)
+    (tmp_path / "drop.json").write_text("[0, 2]")
+    view = open_source("x", replace(whole, without_rows=str(tmp_path / "drop.json")))
+    assert isinstance(view, ChosenRows)
+    assert [view.row(at)["id"] for at in range(len(view))] == ["a1", "a3"]
+    assert view.where(1) == "a.json row 3"
+
+
+def test_the_stamp_of_a_mixture_tells_orders_apart(tmp_path: Path) -> None:
+    whole = rows(tmp_path, "a", 6)
+    (tmp_path / "drop.json").write_text("[0]")
+    (tmp_path / "other.json").write_text("[1]")
+    plain = open_source("a", whole)
+    one = open_source("a", replace(whole, without_rows=str(tmp_path / "drop.json")))
+    other = open_source("a", replace(whole, without_rows=str(tmp_path / "other.json")))
+    made = [
+        Mixture({"a": (plain, 1.0)}, seed=1),
+        Mixture({"a": (plain, 1.0)}, seed=2),
+        Mixture({"a": (plain, 2.0)}, seed=1),
+        Mixture({"b": (plain, 1.0)}, seed=1),
+        Mixture({"a": (one, 1.0)}, seed=1),
+        Mixture({"a": (other, 1.0)}, seed=1),
+    ]
+    assert len({mixture.stamp() for mixture in made}) == len(made)
+    assert Mixture({"a": (open_source("a", whole), 1.0)}, seed=1).stamp() == made[0].stamp()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tests.toy import toy, write_rows
 
-from hocket._errors import DataError, TrainingError
+from hocket._errors import ConfigError, DataError, TrainingError
 from hocket.data.augment import Augmenter
 from hocket.data.budget import Cuts
 from hocket.data.decoder import SampleMemory, StepBatches
@@ -34,7 +34,7 @@ def loader(
 ) -> Loader:
     source = open_source("toy", DatasetSpec(path=str(file)))
     return Loader(
-        Mixture({"toy": (source, 1.0)}, seed=1),
+        options.pop("mixture", Mixture({"toy": (source, 1.0)}, seed=1)),
         toy().processor,
         shape=shape or StepShape(rows=4, tokens_per_row=128, pool=6, rank=rank, world=world),
         augmenter=options.pop("augmenter", Augmenter(AUGMENT, seed=2)),
@@ -109,6 +109,17 @@ def test_a_state_goes_on_with_the_same_batches(rows: Path, workers: int) -> None
     for one, other in zip(straight[2:], resumed, strict=True):
         assert one.after == other.after
         assert_same(one.micro[0], other.micro[0])
+
+
+def test_a_state_of_another_order_is_refused(rows: Path, tmp_path: Path) -> None:
+    (taken,) = steps(loader(rows), 1)
+    (tmp_path / "drop.json").write_text("[0]")
+    spec = DatasetSpec(path=str(rows), without_rows=str(tmp_path / "drop.json"))
+    fewer = Mixture({"toy": (open_source("toy", spec), 1.0)}, seed=1)
+    with pytest.raises(ConfigError, match=r"order of the samples .* data.quarantine changed"):
+        loader(rows, mixture=fewer, state=taken.after)
+    old = taken.after._replace(order="")  # saved before states knew their order
+    assert steps(loader(rows, mixture=fewer, state=old), 1)
 
 
 def test_epochs_are_augmented_differently(rows: Path) -> None:

@@ -108,3 +108,11 @@ def test_a_confined_folder_holds_no_way_out(root: Path, tmp_path: Path) -> None:
     for reference in ("..", str(tmp_path)):
         with pytest.raises(MediaError, match="outside the allowed folders"):
             locate(reference, root=root, where=WHERE, folders=True, confined=True)
+
+
+def test_paths_of_windows_and_long_ones_say_what_to_do(root: Path) -> None:
+    with pytest.raises(MediaError, match=r"row 7: no file .*Windows writes .* write '/'"):
+        locate(r"images\cat_001.png", root=root, where=WHERE)
+    with pytest.raises(MediaError, match=r"too long.*Check it and its rights") as caught:
+        locate("x" * 5000, root=root, where=WHERE)
+    assert len(str(caught.value)) < 400

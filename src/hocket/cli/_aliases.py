@@ -58,6 +58,7 @@ FLAGS: dict[str, Callable[[str], list[str]]] = {
     "accumulate": _key("{stage}.accumulate"),
     "data_mixture": _key("{stage}.mixture"),
     "data_path": _data_path,
+    "deepspeed": _key("train.deepspeed"),
     "dataloader_num_workers": _key("train.workers"),
     "gradient_accumulation_steps": _key("{stage}.accumulate"),
     "image_folder": _key(f"{_ROWS}.media_root"),

@@ -31,6 +31,7 @@ from hocket.cli._stages import name_stage_data, resolve_mixtures
 from hocket.cli._validate import Tree, validate
 from hocket.data.spec import DataSpec
 from hocket.model.spec import ModelSpec
+from hocket.train.parallel.deepspeed import with_deepspeed
 from hocket.train.recipe import Recipe
 
 GROUPS = ("data", "model", "train", "experiment")
@@ -92,6 +93,7 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
             raise ConfigError(f"{key} is empty, expected text. Give {key}=... a value.")
     data, stages = resolve_mixtures(found.data, found.train.stages)
     train = replace(found.train, stages=name_stage_data(data, stages))
+    train = with_deepspeed(train)
     return RunConfig(name=found.name, out=found.out, data=data, model=found.model, train=train)
 
 

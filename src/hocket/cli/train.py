@@ -77,9 +77,7 @@ def command(
 
 def _verify_resume(config: RunConfig, screen: Console, *, steps: int) -> None:
     """Print whether the recipe resumes bit for bit; exit code 1 if not."""
-    stages = {
-        name: replace(stage, steps=steps) for name, stage in config.train.stages.items()
-    }
+    stages = {name: replace(stage, steps=steps) for name, stage in config.train.stages.items()}
     with Progress(stages, screen) as progress:
         run = Run(
             recipe=config.train,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,8 @@ from hocket.data.chosen import row_number
 from hocket.data.faults import BadSample
 from hocket.data.mixture import Mixture, SampleRef
 from hocket.data.pack import PackerState, Row
-from hocket.data.pair import fit_pair, pair_of
+from hocket.data.pair import fit_pair, pair_of, with_both_answers
+from hocket.data.row_weight import weight_of
 from hocket.data.spec import Overlong
 from hocket.data.truncate import Fitted, OverlongError, fit
 from hocket.media.guard import LostDecoderError
@@ -259,43 +259,27 @@ class Decoder(Dataset[StepBatches]):
                 retouch=bound.retouch,
                 features=self.features,
             )
-        note = SampleNote(ref.dataset, _medium(example), _weight(conversation))
+        note = SampleNote(ref.dataset, _medium(example), weight_of(conversation))
         rejected = self.known(ref).rejected
         halves = [example, replace(example, outline=rejected)] if rejected else [example]
         return [(half, note) for half in halves]
 
     def _changed(self, ref: SampleRef) -> tuple[Conversation, BoundAugmenter]:
         """Return a sample as its epoch has it, nothing decoded, and what its media go through."""
+        # A rewrite counts the media, so those that the model adds must be there.
+        prepared = self._processor.prepare(self._mixture.read(ref))
         bound = self._augmenter.bind(
             epoch=ref.epoch,
             sample=f"{ref.dataset}/{ref.row}",
-            # A rewrite counts the media, so those that the model adds must be there.
-            conversation=self._processor.prepare(self._mixture.read(ref)),
+            # A picture is not mirrored where either answer speaks of left and right.
+            conversation=with_both_answers(prepared) if self._pairs else prepared,
             others=self._mixture.sources[ref.dataset],
         )
         assert bound.conversation is not None
-        return bound.conversation, bound
+        return (prepared if self._pairs else bound.conversation), bound
 
 
 def _medium(example: Example) -> str:
     seen = example.images is not None or example.frames is not None
     heard = example.sounds is not None
     return MEDIA[seen + 2 * heard]
-
-
-def _weight(conversation: Conversation) -> float:
-    """Return how much a row's tokens count, as its ``weight`` says.
-
-    Raises:
-        DataError: the weight is no number, or below 0.
-    """
-    weight = conversation.meta.get("weight", 1.0)
-    if (
-        isinstance(weight, bool)
-        or not isinstance(weight, int | float)
-        or not 0 <= weight < math.inf
-    ):
-        raise DataError(
-            f"{conversation.source}: its weight is {weight!r}, expected a number of at least 0."
-        )
-    return float(weight)

@@ -89,7 +89,8 @@ class Loader:
         faults: what happens to samples that cannot be used.
 
     Raises:
-        ConfigError: an augmentation rewrites conversations that are pairs.
+        ConfigError: an augmentation rewrites conversations that are pairs, or the state belongs
+            to another order of the samples.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Loader:
             lost,
             pairs=shape.pairs,
         )
-        self._start = state or PackerState()
+        self._start = _same_order(state or PackerState(), mixture.stamp())
         self._bad = self._start.bad
         self._unused = 0
         self._told = self._start.cuts != UNCUT
@@ -242,6 +243,21 @@ class Loader:
         self._bad += 1
         self._faults.add(self._decoder.bad_sample(position, error))
         self._faults.check(self._bad, position + 1)
+
+
+def _same_order(state: PackerState, stamp: str) -> PackerState:
+    """Return where to go on, having checked that its positions are those of this mixture.
+
+    Raises:
+        ConfigError: they are positions of another one.
+    """
+    if state.order not in ("", stamp):
+        raise ConfigError(
+            "the order of the samples is not that of the saved run: its seed, its data sets, their "
+            "weights or rows, or data.quarantine changed.\nGo on with what the run was started "
+            "with, or start into another folder with out=FOLDER."
+        )
+    return state._replace(order=stamp)
 
 
 class _Plans:

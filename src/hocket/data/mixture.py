@@ -7,6 +7,7 @@ workers, ranks or on what was read before, so a run resumes by one integer.
 from __future__ import annotations
 
 import bisect
+import hashlib
 import inspect
 import itertools
 import math
@@ -140,6 +141,15 @@ class Mixture:
             self._orders[epoch] = self._shuffle(epoch)
         name, row = self._orders[epoch].find(at)
         return SampleRef(epoch, self._names[name], row)
+
+    def stamp(self) -> str:
+        """Return what tells this order from another: seed, data sets, weights, rows left out."""
+        found = hashlib.blake2b(str(self._seed).encode(), digest_size=12)
+        for name, source in self.sources.items():
+            found.update(f"\0{name}\0{len(source)}\0{self._counts[name]}\0".encode())
+            if isinstance(source, ChosenRows):
+                found.update(source.rows.astype(np.int64).tobytes())
+        return found.hexdigest()
 
     def read(self, ref: SampleRef) -> Conversation:
         """Return the sample.

@@ -26,6 +26,7 @@ class PackerState(NamedTuple):
         bad: samples left out so far.
         dropped: samples of this rank left out of their rows so far, found bad when decoded.
         cuts: what was cut of the samples read so far.
+        order: stamp of the mixture whose positions these are; empty if it is not known.
     """
 
     cursor: int = 0
@@ -33,6 +34,7 @@ class PackerState(NamedTuple):
     bad: int = 0
     dropped: int = 0
     cuts: Cuts = UNCUT
+    order: str = ""
 
 
 class Measured(NamedTuple):

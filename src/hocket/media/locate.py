@@ -16,6 +16,8 @@ from hocket._errors import MediaError
 
 # A folder of a data set can hold a million files: a hint is not worth listing them all.
 _MAX_LISTED = 20_000
+# What the name of a whole path may take in a message.
+_MAX_SHOWN = 200
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|(?:data|file|https?):)", re.IGNORECASE)
 
 
@@ -67,7 +69,9 @@ def locate(
                 _check_links(path, limits, where)
             return path
     except OSError as error:
-        raise MediaError(f"{where}: {path} cannot be read ({error.strerror}).") from error
+        raise MediaError(
+            f"{where}: {_short(path)} cannot be read ({error.strerror}). Check it and its rights."
+        ) from error
     raise MediaError(f"{where}: no file {path}.{_hint(path)}")
 
 
@@ -113,7 +117,14 @@ def _plain(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
 
 
+def _short(path: Path) -> str:
+    shown = str(path)
+    return shown if len(shown) <= _MAX_SHOWN else f"{shown[: _MAX_SHOWN - 3]}..."
+
+
 def _hint(path: Path) -> str:
+    if "\\" in str(path) and os.sep == "/":
+        return " Windows writes paths with backslashes: write '/', from the root of the data set."
     folder = path.parent
     try:
         names = [entry.name for entry in islice(folder.iterdir(), _MAX_LISTED)]

@@ -172,14 +172,14 @@ def _image_layout(tower: _Tower, width: int) -> ImageLayout:
             f"joins {connector.frame_pool} frames, whose rows it cannot tell apart. Set frames to "
             "1; the arrangement 'pyramid' averages frames itself."
         )
-    one = layout.plan(448, 448)
+    one = _positions(tower, layout.plan(448, 448))
     per_unit = connector.rows(replace(one, units=2)) - connector.rows(replace(one, units=1))
     extra = connector.rows(replace(one, units=1)) - per_unit
     folded = {"rows_per_unit": per_unit, "extra_rows": extra, "frame_pool": connector.frame_pool}
     layout = layout_from(options_of(layout) | folded)  # type: ignore[assignment] # as above
     grid = tower.kind.grid(tower.config, tower.options)
     for height, wide, frames in ((448, 448, None), (900, 300, None), (64, 640, 5)):
-        plan = layout.plan(height, wide, frames=frames)
+        plan = _positions(tower, layout.plan(height, wide, frames=frames))
         if plan.patches != grid:
             raise AlignmentError(
                 f"{key}: the layout cuts {plan.patches} patches, but the encoder makes {grid}. "
@@ -191,6 +191,12 @@ def _image_layout(tower: _Tower, width: int) -> ImageLayout:
     unit = layout.units(np.zeros((1, 448, 448, 3), np.uint8), plan)
     _check_features(tower, unit.shape, plan)
     return layout
+
+
+def _positions(tower: _Tower, plan: Plan) -> Plan:
+    """Return a plan with the tokens in front of the patches that an encoder keeps."""
+    leading = int(tower.options.get("leading", 0))
+    return replace(plan, patches=(1, leading + math.prod(plan.patches))) if leading else plan
 
 
 def describe_audio(spec: TowerSpec, width: int, joint: PartSpec | None) -> dict[str, Any]:

@@ -59,7 +59,9 @@ def as_audio(item: Any, *, rate: int) -> Audio:
 
 
 def as_video(item: Any) -> Video:
-    """Accept a `Video`, a path, or a uint8 array (N, H, W, 3).
+    """Accept a `Video`, the path of a file or of a folder of frames, or uint8 (N, H, W, 3).
+
+    Frames of a folder or an array are a second apart, where no file in the folder says when.
 
     Raises:
         DataError: anything else.
@@ -68,7 +70,8 @@ def as_video(item: Any) -> Video:
         return item
     if isinstance(item, np.ndarray):
         return Video.from_array(item, np.arange(len(item), dtype=np.float64))
-    return Video.from_path(_path(item, "video"))
+    path = _path(item, "video")
+    return Video.from_folder(path) if path.is_dir() else Video.from_path(path)
 
 
 def _path(item: Any, noun: str) -> Path:

@@ -22,7 +22,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jinja2
@@ -34,6 +33,7 @@ from hocket._errors import ConfigError, DataError
 from hocket._log import warn
 from hocket.chat.conversation import Conversation, Role
 from hocket.chat.template import to_messages
+from hocket.tokens.control import ControlCutter
 from hocket.tokens.sentencepiece import without_dummy_prefix
 from hocket.tokens.tokenizer import AUDIO, IMAGE, VIDEO
 
@@ -128,8 +128,8 @@ class TextEncoder:
         self.rules = rules
         self._first: Tokenizer = tokenizer.backend_tokenizer
         added = list(tokenizer.added_tokens_decoder.values())
-        self._control = _Cutter(token.content for token in added if token.special)
-        self._every = _Cutter(token.content for token in added)
+        self._control = ControlCutter(token.content for token in added if token.special)
+        self._every = ControlCutter(token.content for token in added)
 
     @cached_property
     def _further(self) -> Tokenizer:
@@ -291,59 +291,6 @@ class TextEncoder:
         except (ValueError, jinja2.TemplateError) as error:
             raise DataError(f"{source}: the chat template refuses it: {error}") from error
         return texts[0], sorted(spans[0])
-
-
-class _Cutter:
-    """Finds where text must be cut so that no token of a set can form.
-
-    Args:
-        tokens: the tokens. White space is text, and a single character cannot be cut.
-    """
-
-    def __init__(self, tokens: Iterable[str]) -> None:
-        whole = sorted(token for token in tokens if len(token) > 1 and token.strip())
-        first = "".join(sorted({re.escape(token[0]) for token in whole}))
-        names = "|".join(re.escape(token) for token in whole)
-        # Empty matches before each token, so that overlapping ones are all found.
-        self._whole = re.compile(f"(?=[{first}])(?={names})" if whole else r"(?!)")
-        self._heads = {token[:size] for token in whole for size in range(1, len(token))}
-        self._tails = {token[size:] for token in whole for size in range(1, len(token))}
-        self._longest = max((len(token) for token in whole), default=0)
-
-    def mark(self, texts: Sequence[str], mark: str) -> list[str]:
-        """Return neighbouring texts with a mark at each cut."""
-        joined = "".join(texts)
-        cuts = {hit.start() + 1 for hit in self._whole.finditer(joined)}
-        # The template may complete a token that a text begins or ends, also after trimming it.
-        stop = len(joined.rstrip())
-        start = len(joined) - len(joined.lstrip())
-        for size in range(1, self._longest):
-            if joined[max(stop - size, 0) : stop] in self._heads:
-                cuts.add(max(stop - size, 0) + 1)
-            if joined[start : start + size] in self._tails:
-                cuts.add(start)
-        edges = [0]
-        for text in texts:
-            edges.append(edges[-1] + len(text))
-        marked = []
-        for number, (start, stop) in enumerate(pairwise(edges)):
-            last = number == len(texts) - 1
-            inner = sorted(cut for cut in cuts if start <= cut < stop or (last and cut == stop))
-            marked.append(mark.join(joined[a:b] for a, b in pairwise([start, *inner, stop])))
-        return marked
-
-    def mark_values(self, value: Any, mark: str) -> Any:
-        """Return JSON with every key and string marked."""
-        if isinstance(value, str):
-            return self.mark([value], mark)[0]
-        if isinstance(value, Mapping):
-            return {
-                self.mark_values(key, mark): self.mark_values(one, mark)
-                for key, one in value.items()
-            }
-        if isinstance(value, list | tuple):
-            return [self.mark_values(one, mark) for one in value]
-        return value
 
 
 def _free_mark(messages: Iterable[Mapping[str, Any]], tools: list[Any], source: str) -> str:

@@ -97,7 +97,9 @@ def fit(
     parameters = [value for value in model.parameters() if value.requires_grad]
     while state.step < stage.steps:
         started = time.perf_counter()
+        runtime.begin_step(state.step + 1)
         step = next(batches)
+        runtime.have(step.samples)
         data_seconds = time.perf_counter() - started
         for bad in step.dropped:
             warn(f"sample left out of its row: {bad.reason}")

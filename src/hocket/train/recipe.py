@@ -220,6 +220,9 @@ class Recipe:
         gradient_checkpointing: parts whose activations are computed again in the backward pass, of
             ``language``, ``vision``, ``video`` and ``audio``.
         compile_blocks: whether torch.compile makes each layer fast.
+        deepspeed: a JSON file of DeepSpeed's, whose options take the place of the four above.
+        watchdog_seconds: time without a finished step after which each process writes its stacks
+            into the run's folder and ends with code 86; 0 waits for ever.
         feature_cache: whether features of frozen towers come from the disk: ``on``, ``off``, or
             ``auto`` where that saves time.
         feature_dtype: number format of these features.
@@ -242,5 +245,7 @@ class Recipe:
     fsdp: FsdpSpec = field(default_factory=FsdpSpec)
     gradient_checkpointing: list[str] = field(default_factory=list)
     compile_blocks: bool = False
+    deepspeed: str = ""
+    watchdog_seconds: float = 0.0
     feature_cache: FeaturePolicy = FeaturePolicy.AUTO
     feature_dtype: FeatureDtype = FeatureDtype.BFLOAT16

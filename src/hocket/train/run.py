@@ -24,7 +24,7 @@ from hocket._errors import ConfigError, HocketError
 from hocket.checkpoint.directory import write_checkpoint
 from hocket.checkpoint.manifest import verify_directory, write_directory
 from hocket.checkpoint.tools.certificate import write_certificate
-from hocket.data.decoder import SampleMemory
+from hocket.data.decoder import SampleMemory, StepBatches
 from hocket.data.loader import Loader
 from hocket.data.pack import PackerState
 from hocket.data.spec import DataSpec
@@ -159,7 +159,9 @@ def _train_locked(
             if state.stage != name:
                 state = TrainState(name, tokens_seen=state.tokens_seen, seconds=state.seconds)
                 at = None
-            session = _Session(run, name, model, processor, runtime, stop, feed, _Files(log, saver, at))
+            session = _Session(
+                run, name, model, processor, runtime, stop, feed, _Files(log, saver, at)
+            )
             state = session.fit(state, [lock.touch, log, *hooks])
             # A stage forks its workers while no thread writes.
             saver.wait()
@@ -209,7 +211,7 @@ class _Session:
         chosen = select_trainable(model, groups_of(self._stage, model), adapters)
         set_modes(model)
         # Before the optimizer is filled: its tensors must lie where the parameters are.
-        self._live = Live(model, processor, runtime, run.recipe)
+        self._live = Live(model, processor, runtime, run.recipe, run.out)
         self._optimizer = build_optimizer(self._live.model, chosen, betas=run.recipe.betas)
         if at is not None:
             read_optimizer(at, self._optimizer)
@@ -230,8 +232,7 @@ class _Session:
         start = StageStart(kept, state.step > 0, self._inherited, runtime)
         tokenizer = self._processor.tokenizer
         objective = open_objective(self._live.model, stage, weights, tokenizer, start)
-        if not self._live.in_shares:
-            self._aside = use_features(self._features(loader, resumed=state.step > 0))
+        self._aside = use_features(self._features(loader, resumed=state.step > 0))
         try:
             return fit(
                 runtime.prepare(self._live.model),
@@ -245,6 +246,7 @@ class _Session:
             )
         finally:
             self._aside.bring_back()
+            self._live.close()
 
     def _features(self, loader: Loader, *, resumed: bool) -> FeatureJob:
         run = self._run
@@ -259,6 +261,7 @@ class _Session:
             loader=loader,
             runtime=self._runtime,
             resumed=resumed,
+            in_shares=self._live.in_shares,
             stop=self._stop,
             tell=run.on_note,
             progress=run.on_progress,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.sequence import SequenceSpec
 from hocket.model.sequence.group import SequenceGroup, open_group
 from hocket.train.parallel import FsdpSpec, Sharding
+from hocket.train.parallel.watchdog import Watchdog
 
 
 class Join(Protocol):
@@ -28,7 +29,7 @@ class Join(Protocol):
         ...
 
     def end_step(self) -> None:
-        """Take zero gradients from what no rank used in any micro-batch of the step."""
+        """Take gradients away that no rank's batches have given; every rank calls it."""
         ...
 
 
@@ -43,6 +44,7 @@ class Runtime:
         data_rank: number of this process among those with other rows.
         data_world: into how many parts the rows of a step are cut.
         join: gives a batch what other ranks' batches have; None where nobody waits for that.
+        watchdog: ends the process when a step takes too long; None waits for ever.
 
     Args:
         sequence: how many processes share a row; None for one.
@@ -83,6 +85,7 @@ class Runtime:
                 "which takes any number, or start another number with hocket launch."
             )
         self.join: Join | None = None
+        self.watchdog: Watchdog | None = None
         degree = sequence.degree if sequence else 1
         self.data_rank, self.data_world = self.rank // degree, self.world // degree
         self.sequence: SequenceGroup | None = None
@@ -104,6 +107,21 @@ class Runtime:
         """What the model's ``forward`` is told about processes that share its rows."""
         return {} if self.sequence is None else {"sequence": self.sequence}
 
+    def begin_step(self, step: int) -> None:
+        """Tell the watchdog that a step begins."""
+        if self.watchdog is not None:
+            self.watchdog.begin(step)
+
+    def have(self, samples: Sequence[str]) -> None:
+        """Tell the watchdog which samples the step has."""
+        if self.watchdog is not None:
+            self.watchdog.have(samples)
+
+    def note(self, phase: str) -> None:
+        """Tell the watchdog what this process does now."""
+        if self.watchdog is not None:
+            self.watchdog.note(phase)
+
     def prepare(self, model: HocketForConditionalGeneration) -> nn.Module:
         """Move the model to the device; wrap it when several processes share the work."""
         if self._sharding is Sharding.FSDP:
@@ -114,6 +132,7 @@ class Runtime:
         self, inputs: dict[str, Tensor], weights: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Return a batch and its labels' weights (B, T) with what other ranks' batches have."""
+        self.note("forward pass")
         if self.join is None:
             return inputs, weights
         found = self.join(inputs | {"loss_weights": weights})
@@ -128,6 +147,7 @@ class Runtime:
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of the loss."""
+        self.note("backward pass")
         self._accelerator.backward(loss)
 
     def sum_over_ranks(self, value: float | Tensor) -> Tensor:
@@ -136,6 +156,7 @@ class Runtime:
 
     def sum_over_processes(self, value: float | Tensor) -> Tensor:
         """Return the sum of a number over all processes, float64 ()."""
+        self.note("adding up over all processes")
         tensor = torch.as_tensor(value, dtype=torch.float64, device=self.device)
         return self._accelerator.reduce(tensor, "sum") if self.world > 1 else tensor
 
@@ -143,9 +164,11 @@ class Runtime:
         """Scale gradients down to `max_norm` and return their norm before, float32 ()."""
         if self.join is not None:
             self.join.end_step()
+        self.note("clipping gradients")
         norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     def wait(self) -> None:
         """Wait until every process is here."""
+        self.note("waiting for all processes")
         self._accelerator.wait_for_everyone()

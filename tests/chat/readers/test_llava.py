@@ -331,3 +331,12 @@ def test_a_missing_file_names_the_row(root: Path) -> None:
 def test_numbers_are_compared_before_files_are_looked_for(root: Path) -> None:
     with pytest.raises(ReaderError, match="2 <image> placeholders but 1 image"):
         read(ask("<image><image>", image="images/c.png"), root)
+
+
+def test_another_spelling_of_a_video_is_not_lost(root: Path) -> None:
+    for text in ("What happens?", "<video>\nWhat happens?"):
+        made = read(ask(text, video_path="video/a.mp4"), root)
+        assert [kind_of(medium) for medium in made.media()] == ["video"]
+        assert not made.meta
+    with pytest.raises(ReaderError, match="both 'video' and 'video_path'"):
+        read(ask("<video>", video="video/a.mp4", video_path="video/a.mp4"), root)

@@ -19,6 +19,8 @@ from tests.checkpoint.import_.parity import (
     recorded,
     reopen,
 )
+from torch.nn.functional import gelu, linear
+from transformers import CLIPVisionModel
 
 from hocket._errors import CheckpointError
 from hocket.checkpoint.directory import Loaded
@@ -26,6 +28,7 @@ from hocket.checkpoint.import_.engine import import_checkpoint
 from hocket.checkpoint.import_.report import NAME, ImportReport
 from hocket.media.image import Image
 from hocket.parts.vision import vision_encoders
+from hocket.tokens.span import Modality
 
 HOME = GOLDEN / "llava15"
 CASES, OUT = recorded("llava15")
@@ -169,7 +172,10 @@ def test_missing_tower_is_named(sources: Path, tmp_path: Path) -> None:
     [
         ({"mm_projector_type": "mlp3x_gelu"}, "holds nothing for .*linear_3"),
         ({"mm_projector_type": "linear"}, "nothing is known about model.mm_projector.0"),
-        ({"mm_vision_select_feature": "cls_patch"}, "no grid of patches"),
+        (
+            {"mm_vision_select_feature": "cls_patch", "s2": True, "s2_scales": "56,112"},
+            "no grid of patches",
+        ),
         ({"image_aspect_ratio": "highres"}, "image_aspect_ratio is 'highres'"),
         ({"intermediate_size": 48}, "does not fit"),
         ({"torch_dtype": "__import__('os')"}, "number format"),
@@ -182,6 +188,31 @@ def test_impossible_configurations_are_refused(
     with pytest.raises(CheckpointError, match=match):
         import_checkpoint("auto", folder, tmp_path / "out", search=[sources])
     assert not (tmp_path / "out").exists()
+
+
+@torch.no_grad()
+def test_class_token_may_stay(sources: Path, tmp_path: Path) -> None:
+    folder = _copy(sources / "llava-v1.5-tiny", tmp_path, mm_vision_select_feature="cls_patch")
+    loaded, _ = _import(folder, tmp_path / "out", search=sources)
+    batch = ask(loaded, QUESTION, [Image.from_path(str(HOME / "images/0.png"))])
+    tower = CLIPVisionModel.from_pretrained(HOME / "openai/clip-tiny").eval()
+    seen = tower(batch["pixel_values"], output_hidden_states=True).hidden_states[-2]
+    rows = loaded.model.model.image_rows(batch["pixel_values"])
+    theirs = _project(seen[0], _bin(HOME / "llava-tiny-pretrain/mm_projector.bin"))
+    assert rows.shape == (ROWS + 1, 48)
+    assert difference(rows, theirs) <= 1e-5
+    image = loaded.processor.placeholder_ids[Modality.IMAGE]
+    assert (batch["input_ids"] == image).sum() == ROWS + 1
+    assert torch.isfinite(logits_of(loaded, batch)).all()
+
+
+def _project(seen: torch.Tensor, layers: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return what LLaVA's mlp2x_gelu makes of features."""
+    first, last = (
+        (layers[f"model.mm_projector.{one}.weight"], layers[f"model.mm_projector.{one}.bias"])
+        for one in (0, 2)
+    )
+    return linear(gelu(linear(seen, *first)), *last)
 
 
 def test_anyres_takes_grids_and_newline(sources: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from hocket._errors import CheckpointError
 from hocket.checkpoint.directory import Loaded
 from hocket.checkpoint.import_.engine import import_checkpoint
 from hocket.media.frames import History, Uniform
+from hocket.media.frames.at_fps import AtFps
 from hocket.media.image import Image
 from hocket.parts.vision import vision_encoders
 
@@ -78,6 +79,12 @@ def test_kind_decides_how_videos_are_sampled(loaded: Loaded, tmp_path: Path) -> 
     assert loaded.processor.sampler == Uniform(frames=8)
     import_checkpoint("navila", HOME / "navila-tiny", tmp_path / "out")
     assert reopen(tmp_path / "out").processor.sampler == History(frames=8)
+
+
+def test_frames_a_second_decide_where_the_configuration_says_so(tmp_path: Path) -> None:
+    import_checkpoint("auto", _changed(tmp_path, fps=2.0, num_video_frames=16), tmp_path / "out")
+    found = reopen(tmp_path / "out").processor.sampler
+    assert found == AtFps(2.0, 16, rule="ceiling")
 
 
 def test_dump_of_the_whole_model_is_the_same(loaded: Loaded, tmp_path: Path) -> None:

@@ -25,6 +25,24 @@ def test_pickles_are_read_one_tensor_at_a_time(tmp_path: Path) -> None:
     assert torch.equal(found["b"].read(), tensors["b"])
 
 
+def test_pickles_of_early_torch_are_read(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(3), "b": torch.ones(2, 2)}
+    file = tmp_path / "pytorch_model.bin"
+    torch.save(tensors, file, _use_new_zipfile_serialization=False)
+    found = open_weights(tmp_path)
+    assert {name: found[name].read().tolist() for name in found} == {
+        name: tensor.tolist() for name, tensor in tensors.items()
+    }
+
+
+def test_nobody_is_advised_to_run_the_code_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "pytorch_model.bin"
+    torch.save({"a": Bomb()}, file)
+    with pytest.raises(CheckpointError, match="would run code of its own") as caught:
+        open_file(file)
+    assert "weights_only" not in str(caught.value)
+
+
 def test_safetensors_count_before_pickles(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
     torch.save({"b": torch.zeros(1)}, tmp_path / "pytorch_model.bin")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -20,6 +23,8 @@ from hocket.data.mixture import open_source
 from hocket.data.sources.memory import Memory
 from hocket.data.spec import DatasetSpec
 from hocket.media.where import Where
+
+WEIGHTS = (1, 0.5, -1, "a lot", True)
 
 
 def joined(file: Path) -> JoinedRows:
@@ -136,3 +141,30 @@ def test_repeats_are_looked_for_over_data_sets(tmp_path: Path) -> None:
 
 def test_every_kind_has_a_meaning() -> None:
     assert set(MEANINGS) == set(Kind)
+
+
+def test_a_weight_that_training_refuses_is_found(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    rows = [
+        {"id": str(at), "weight": one, "conversations": turns} for at, one in enumerate(WEIGHTS)
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    found = by_row(list(audit(joined(tmp_path / "rows.json"), AuditOptions())))
+    assert {row for row, kinds in found.items() if "row" in kinds} == {2, 3, 4}
+
+
+def test_media_that_cannot_be_opened_are_not_the_same_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"nothing")
+    turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    rows = [
+        {"id": key, key: "a.bin", "conversations": turns} for key in ("audio", "video", "image")
+    ]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    found = list(audit(joined(tmp_path / "rows.json"), AuditOptions()))
+    assert {finding.kind for finding in found} == {Kind.MEDIUM}
+
+
+def test_an_audit_without_a_model_imports_no_torch() -> None:
+    code = "import sys, hocket.data.audit.run; print({'torch', 'transformers'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "set()"

@@ -19,12 +19,14 @@ from pathlib import Path
 
 from hocket.chat.conversation import Conversation, Json
 from hocket.chat.readers import readers
-from hocket.chat.readers._media import ALL_KEYS, all_references, located
+from hocket.chat.readers._media import ALL_KEYS, all_references, located, references
 from hocket.chat.readers._rows import open_row, rest
 from hocket.chat.readers._turns import Grammar, check_order, conversation_of, extras, read_turns
 
 _GRAMMAR = Grammar()
-_OWN_KEYS = {"id", _GRAMMAR.turns, *ALL_KEYS}
+# VILA's rows call a video `video_path` too; as a key of `meta` it would be lost without a word.
+_VIDEO_KEYS = ("video", "videos", "video_path")
+_OWN_KEYS = {"id", _GRAMMAR.turns, "video_path", *ALL_KEYS}
 
 
 @readers.register
@@ -40,8 +42,9 @@ def llava(row: Mapping[str, Json], *, root: Path, where: str) -> Conversation:
 
     A list of pictures under ``video`` is one video of frames, and so is a folder of pictures; any
     other list holds one medium per entry, and an entry of ``videos`` may itself be a list of
-    pictures. ``ignored_gpt`` turns are read and not learned. Keys that are not named here go to
-    ``meta``, those of a turn under ``conversations`` and its number.
+    pictures. ``video_path`` is another spelling of ``video``. ``ignored_gpt`` turns are read and
+    not learned. Keys that are not named here go to ``meta``, those of a turn under
+    ``conversations`` and its number.
 
     Args:
         row: the decoded JSON object.
@@ -57,7 +60,8 @@ def llava(row: Mapping[str, Json], *, root: Path, where: str) -> Conversation:
     sample = open_row(row, where, holds="'conversations'")
     turns = read_turns(row, _GRAMMAR, sample.at)
     check_order(turns, _GRAMMAR.turns, sample.at)
-    references = all_references(row, sample.at)
+    media = all_references(row, sample.at)
+    media["video"] = references(row, "video", sample.at, keys=_VIDEO_KEYS)
     find = partial(located, root=root, at=sample.at)
     meta = rest(row, _OWN_KEYS) | extras(_GRAMMAR.turns, turns)
-    return conversation_of(sample, where, turns, references, find, meta)
+    return conversation_of(sample, where, turns, media, find, meta)

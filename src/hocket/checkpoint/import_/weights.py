@@ -1,12 +1,15 @@
 """The tensors of a foreign folder by name, read one at a time: safetensors, or pickles.
 
 Pickles (``.bin``) are opened with ``weights_only`` and mapped into memory, so that no code of
-theirs runs and no more than the tensor asked for is read.
+theirs runs and no more than the tensor asked for is read. Those of torch before 1.6 cannot be
+mapped: they are read whole, each time.
 """
 
 from __future__ import annotations
 
 import pickle
+import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,11 +187,16 @@ def _reader(path: Path, name: str) -> Callable[[], Tensor]:
 
 def _load(path: Path) -> dict[str, Tensor]:
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # noqa: TID251 # weights_only runs no code of the file
+        mapped = zipfile.is_zipfile(path)  # what torch wrote before 1.6 is no archive
+        with warnings.catch_warnings():  # of the pickle's version: an error follows, or all is well
+            warnings.simplefilter("ignore", UserWarning)
+            found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)  # noqa: TID251 # weights_only runs no code of the file
     except FileNotFoundError:
         raise CheckpointError(f"no file {path}. Copy the checkpoint again, all files.") from None
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
+        if isinstance(error, pickle.UnpicklingError):  # torch advises to run its code then
+            reason = "opening it would run code of its own, or it is damaged"
         raise CheckpointError(
             f"{path} is no file of tensors alone: {reason}. Copy it again, or convert it to "
             "safetensors where you trust it."

@@ -24,6 +24,7 @@ from hocket.cli._compose import compose_data
 from hocket.data.joined import JoinedRows
 from hocket.data.mixture import open_source
 from hocket.data.sources import sources
+from hocket.data.sources.webdataset import FOLDER_INDEX
 from hocket.data.spec import DatasetSpec
 
 FileArgument = Annotated[
@@ -129,6 +130,8 @@ def source_of(file: Path) -> str:
     if file.is_dir():
         shards = {"*.tar": "webdataset", "*.parquet": "parquet"}
         return next((shards[one] for one in shards if next(file.glob(one), None)), "folder")
+    if file.name == FOLDER_INDEX:
+        return "webdataset"
     ending = file.suffix.lower()
     known = {f".{name}": name for name in sources.names()} | _ENDINGS
     return known.get(ending, "json")

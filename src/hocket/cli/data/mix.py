@@ -8,7 +8,13 @@ from typing import Annotated, Literal, TypeVar
 import typer
 
 from hocket._errors import ConfigError
-from hocket.cli.data._open import MediaRootOption, ProcessesOption, SourceOption, source_of
+from hocket.cli.data._open import (
+    MediaRootOption,
+    ProcessesOption,
+    SourceOption,
+    progress,
+    source_of,
+)
 from hocket.cli.data._write import (
     AbsoluteOption,
     AsOption,
@@ -18,7 +24,6 @@ from hocket.cli.data._write import (
     SkipOption,
     container_of,
     inputs_of,
-    progress,
     run,
     store_of,
     tell,

@@ -9,13 +9,12 @@ from typing import Annotated
 import typer
 
 from hocket._errors import ConfigError
-from hocket.cli.data._open import MediaRootOption, ProcessesOption
+from hocket.cli.data._open import MediaRootOption, ProcessesOption, progress
 from hocket.cli.data._write import (
     CopyOption,
     OverwriteOption,
     SkipOption,
     inputs_of,
-    progress,
     run,
     store_of,
     tell,

@@ -16,11 +16,12 @@ from hocket._errors import (
     PlaceholderError,
     TurnOrderError,
 )
-from hocket.chat.conversation import Conversation, Medium, Role, Text
+from hocket.chat.conversation import Conversation, Medium, Text
 from hocket.chat.validate import check_conversation
 from hocket.data.audit import AuditOptions, Kind, RowFacts
 from hocket.data.guarded import guarded
 from hocket.data.joined import JoinedRows
+from hocket.data.row_weight import weight_of
 from hocket.media.examine import Examined, examine
 from hocket.media.guard import Guard, LostDecoderError
 
@@ -75,6 +76,7 @@ class RowAuditor:
         )
         try:
             check_conversation(conversation, need_answer=True)
+            weight_of(conversation)
         except DataError as error:
             return facts._replace(faults=((_kind(error), _line(error)),))
         return self._look_inside(conversation, facts)
@@ -131,7 +133,8 @@ def _same(conversation: Conversation, media: list[tuple[str, str]]) -> str:
                 found.update(part.text.encode("utf-8", "backslashreplace"))
             else:
                 name, digest = next(shown)
-                found.update(f"\0{digest or name}\0".encode("utf-8", "backslashreplace"))
+                what = digest or f"{type(part).__name__} {name}"
+                found.update(f"\0{what}\0".encode("utf-8", "backslashreplace"))
     return found.hexdigest()
 
 

@@ -15,6 +15,7 @@ from hocket.chat.conversation import Conversation, Medium, Role
 from hocket.chat.validate import check_conversation
 from hocket.data.census.scripts import main_script
 from hocket.data.joined import Place
+from hocket.data.row_weight import weight_of
 from hocket.media.audio import Audio
 from hocket.media.image import Image
 from hocket.tokens.example import Outline
@@ -153,6 +154,7 @@ def note_row(rows: Rows, index: int, processor: HocketProcessor, notes: Notes) -
         outline = processor.measure(conversation)
         notes.rows.append(_facts(index, conversation, outline))
         check_conversation(conversation, need_answer=True)
+        weight_of(conversation)
     except HocketError as error:
         trouble = _trouble(error, conversation)
         place = rows.place(index)

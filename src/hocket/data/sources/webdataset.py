@@ -22,7 +22,7 @@ from hocket.data.sources._rows import FileRows
 from hocket.data.sources._shard import Shard
 from hocket.data.sources._text import json_row
 
-_FOLDER_INDEX = "wids-meta.json"
+FOLDER_INDEX = "wids-meta.json"
 
 
 @sources.register
@@ -51,7 +51,7 @@ class WebDataset(FileRows):
         self._promised: dict[Path, dict[str, Json]] = {}
         found: list[Path] = []
         for each in data_files(path, folders=True):
-            index = each / _FOLDER_INDEX if each.is_dir() else each
+            index = each / FOLDER_INDEX if each.is_dir() else each
             if index.suffix == ".json" and index.exists():
                 found += self._listed(index)
             elif each.is_dir():
@@ -122,7 +122,7 @@ def _local(url: str, index: Path) -> str:
 def _shards_in(folder: Path) -> list[Path]:
     found = sorted(folder.glob("*.tar"), key=lambda file: natural(file.name))
     if not found:
-        raise DataError(f"{folder} holds neither {_FOLDER_INDEX} nor *.tar. Check the folder.")
+        raise DataError(f"{folder} holds neither {FOLDER_INDEX} nor *.tar. Check the folder.")
     for file in found:
         check_file(file)
     return found

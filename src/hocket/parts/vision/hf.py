@@ -4,6 +4,9 @@ CLIP, SigLIP, InternViT, DINOv2, DINOv3, ViT, DeiT, BEiT, AIMv2 and others need 
 their class tokens and registers stand before the patches, whatever their number. Sizes may be one
 number or (height, width) with two equal ones, as InternViT's are.
 
+The option ``leading`` is the number of such tokens that stay in front of the patches (LLaVA's
+``cls_patch``, with ``drop`` 0): the positions are one line then, for connectors that need no grid.
+
 Letters: U pictures, S side of a picture in pixels, P positions, C width.
 """
 
@@ -37,9 +40,10 @@ class HfVision:
 
     @staticmethod
     def grid(config: PreTrainedConfig, options: Options) -> tuple[int, int]:
-        """Return the patches of a picture as (height, width)."""
+        """Return the positions of a picture as (height, width)."""
         side = square(config.image_size) // square(config.patch_size)
-        return side, side
+        leading = int(options.get("leading", 0))
+        return (1, leading + side * side) if leading else (side, side)
 
     @staticmethod
     def inputs(config: PreTrainedConfig, options: Options) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from hocket.checkpoint.import_.origin import Origin
 from hocket.checkpoint.import_.projector import linear_part, linear_rules
 from hocket.checkpoint.import_.table import COMPUTED, Move, Rule, Skip
 from hocket.checkpoint.import_.tower import (
+    CLASS_TOKENS,
     dropped_positions,
     layout_options,
     read_tower,
@@ -255,11 +256,16 @@ def _with_tokens(base: Weights, adapter: Weights, more: int) -> Weights:
 def _vision(config: Mapping[str, Any], folder: Path) -> TowerSpec:
     model_type, options = read_tower(folder)
     projector = linear_part(str(config["mm_projector_type"]))
+    feature = str(config.get("mm_vision_select_feature", "patch"))
+    # A linear projector needs no grid, so that LLaVA may keep the class token.
+    leading = CLASS_TOKENS.get(model_type, 0)
+    kept = leading if feature == "cls_patch" and not config.get("s2") else 0
     spec = TowerSpec(
         model_type=model_type,
         config=options,
         layer=selected_layer(model_type, options, int(config.get("mm_vision_select_layer", -2))),
-        drop=dropped_positions(model_type, str(config.get("mm_vision_select_feature", "patch"))),
+        drop=0 if kept else dropped_positions(model_type, feature),
+        encoder=PartSpec(kind="hf", options={"leading": kept}) if kept else None,
         layout=PartSpec(kind="image_fixed", options=layout_options(folder, "image_fixed")),
         connector=projector,
     )

@@ -46,7 +46,7 @@ from hocket.checkpoint.import_.tower import (
 from hocket.checkpoint.import_.weights import Weights, has_weights, join, open_weights
 from hocket.checkpoint.tools.tensors import read_json
 from hocket.model.build import describe
-from hocket.model.spec import ModelSpec, PartSpec, TokenizerSpec, TowerSpec, VideoSpec
+from hocket.model.spec import ModelSpec, Options, PartSpec, TokenizerSpec, TowerSpec, VideoSpec
 
 PARTS = {"llm_cfg": "llm", "vision_tower_cfg": "vision_tower", "mm_projector_cfg": "mm_projector"}
 PREFIXES = {
@@ -100,7 +100,7 @@ def describe_vila(origin: Origin, *, sampler: str) -> Description:
     last = "mistral" if model_type == "mistral" else "vicuna_v1"
     template, why = choose_template(origin, tokenizer, _TEMPLATES, last)
     projector = str(read_json(folders["mm_projector_cfg"] / "config.json").get("mm_projector_type"))
-    frames = int(origin.config.get("num_video_frames") or 8)
+    video = _video(origin.config, sampler)
     spec = ModelSpec(
         language=language_spec(
             language,
@@ -112,7 +112,7 @@ def describe_vila(origin: Origin, *, sampler: str) -> Description:
         vision=vila_tower(
             origin.config, folders["vision_tower_cfg"], projector_part(projector, "column_major")
         ),
-        video=VideoSpec(sampler=sampler, options={"frames": frames}),
+        video=video,
         tokenizer=TokenizerSpec(template=template),
         init="transformers",
     )
@@ -130,9 +130,18 @@ def describe_vila(origin: Origin, *, sampler: str) -> Description:
             *projector_rules(projector),
             *language_rules(r"llm\."),
         ),
-        notes=(why, f"videos: {frames} frames, {sampler}"),
+        notes=(why, f"videos: {video.sampler}, {dict(video.options)}"),
         stops=stop_tokens(template, tokenizer),
     )
+
+
+def _video(config: Mapping[str, Any], sampler: str) -> VideoSpec:
+    """Return how frames of a video are chosen; VILA's ``fps`` sets how many a second it takes."""
+    frames, fps = int(config.get("num_video_frames") or 8), float(config.get("fps") or 0.0)
+    if fps > 0 and sampler == "uniform":
+        options: Options = {"rate": fps, "max_frames": frames, "rule": "ceiling"}
+        return VideoSpec(sampler="at_fps", options=options)
+    return VideoSpec(sampler=sampler, options={"frames": frames})
 
 
 def find_part(origin: Origin, key: str) -> Path:

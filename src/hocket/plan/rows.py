@@ -1,0 +1,227 @@
+"""The batches that a plan is made for: rows of the run's own data, and rows made up to a size.
+
+The packer of the run packs a sample of its mixture from headers alone; the dearest step of them is
+then read as the run would read it. A made-up row holds so many tokens and media.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hocket._errors import ConfigError
+from hocket.data.balance import Prices
+from hocket.data.pack import Row
+from hocket.tokens.batch import Batch, pack_batch
+from hocket.tokens.example import Example, Outline, cost_of
+from hocket.tokens.processor import HocketProcessor
+from hocket.tokens.span import Modality, Plan, Span
+from hocket.train.feed import Feed
+from hocket.train.recipe import Stage
+
+_PICTURE = (480, 640)
+_TEXT = 5  # an ordinary token's id
+_QUANTILES = (0.5, 0.9, 0.99, 1.0)
+_Layout = TypeVar("_Layout")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """What the rows of a sample of the mixture cost.
+
+    Attributes:
+        rows: rows that were packed.
+        samples: samples in them.
+        quantiles: "tokens", "patches", "audio_frames", "targets" -> median, 90 %, 99 %, most.
+        mean_price: mean price of a row, in tokens of the language model.
+        worst_price: price of the dearest micro-batch.
+        mean_tokens: mean of real tokens in a row.
+    """
+
+    rows: int
+    samples: int
+    quantiles: Mapping[str, tuple[int, ...]]
+    mean_price: float
+    worst_price: float
+    mean_tokens: float
+
+
+class Work(NamedTuple):
+    """A micro-batch to plan for, and the rows that it was chosen from; None for a made-up one."""
+
+    batch: Batch
+    histogram: Histogram | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a made-up row holds.
+
+    Attributes:
+        tokens: its length; media and their text come first.
+        pictures: pictures of `size`.
+        frames: frames of one video; 0 for none.
+        seconds: seconds of one sound; 0 for none.
+        size: height and width of pictures and frames in pixels.
+        targets: share of the row that is learned, of what is not media.
+    """
+
+    tokens: int
+    pictures: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    size: tuple[int, int] = _PICTURE
+    targets: float = 1.0
+
+
+def dearest_step(feed: Feed, name: str, stage: Stage, *, prices: Prices, samples: int) -> Work:
+    """Pack a sample of a stage's mixture and read the dearest micro-batch of this process.
+
+    Args:
+        feed: opens the stage's data.
+        name: the stage's name.
+        stage: its settings.
+        prices: what media cost beside tokens.
+        samples: samples to pack, at least one step's.
+
+    Raises:
+        DataError: the data cannot be read.
+    """
+    before, chosen, worst = None, None, -1.0
+    rows: list[Row] = []
+    state = None
+    for plan in feed.loader(name, stage, prices=prices).plans():
+        rows += itertools.chain.from_iterable(plan.micro)
+        price, at = max(
+            (sum(prices.of(row.cost) for row in micro), at) for at, micro in enumerate(plan.micro)
+        )
+        if price > worst:
+            worst, before, chosen = price, state, at
+        state = plan.after
+        if plan.after.cursor >= samples:
+            break
+    assert chosen is not None
+    step = next(iter(feed.loader(name, stage, prices=prices, state=before)))
+    return Work(step.micro[chosen], _histogram(rows, prices, worst))
+
+
+def _histogram(rows: Sequence[Row], prices: Prices, worst: float) -> Histogram:
+    costs = [row.cost for row in rows]
+    columns = {
+        "tokens": [one.tokens for one in costs],
+        "patches": [one.patches for one in costs],
+        "audio_frames": [one.frames for one in costs],
+        "targets": [one.targets for one in costs],
+    }
+    return Histogram(
+        rows=len(rows),
+        samples=sum(len(row.positions) for row in rows),
+        quantiles={
+            name: tuple(int(value) for value in np.quantile(values, _QUANTILES))
+            for name, values in columns.items()
+        },
+        mean_price=float(np.mean([prices.of(cost) for cost in costs])),
+        worst_price=worst,
+        mean_tokens=float(np.mean(columns["tokens"])),
+    )
+
+
+def made_up(processor: HocketProcessor, content: Content, *, rows: int = 1) -> Batch:
+    """Return a batch of equal rows with such content; media are shapes without numbers.
+
+    Raises:
+        ConfigError: the model does not take such a medium.
+    """
+    plans = list(_plans(processor, content))
+    used = sum(plan.rows for _, plan in plans)
+    text = max(1, content.tokens - used)
+    spans, ids, at = [], [], 0
+    for modality, plan in plans:
+        spans.append(Span(modality, at, plan.rows, plan.units, plan.grid, plan.tiles))
+        ids += [processor.placeholder_ids[modality]] * plan.rows
+        at += plan.rows
+    # A row that is all media still learns one token.
+    learned = max(1, round(text * content.targets))
+    labels = [-100] * (used + text - learned) + [_TEXT] * learned
+    outline = Outline(
+        id="made-up",
+        source="a made-up row",
+        input_ids=ids + [_TEXT] * text,
+        labels=labels,
+        spans=tuple(spans),
+        plans=tuple(plan for _, plan in plans),
+        cost=cost_of(labels, spans, [plan for _, plan in plans]),
+    )
+    example = _example(processor, outline)
+    return pack_batch([[example]] * rows, pad_id=0)
+
+
+def tokens_of(processor: HocketProcessor, content: Content) -> int:
+    """Return how many tokens the media of a made-up row take."""
+    return sum(plan.rows for _, plan in _plans(processor, content))
+
+
+def _plans(processor: HocketProcessor, content: Content) -> list[tuple[Modality, Plan]]:
+    found: list[tuple[Modality, Plan]] = []
+    height, width = content.size
+    if content.pictures:
+        layout = _need(processor.images, "pictures")
+        plan = layout.plan(height, width, media=content.pictures)
+        found += [(Modality.IMAGE, plan)] * content.pictures
+    if content.frames:
+        layout = _need(processor.films, "videos")
+        found.append((Modality.VIDEO, layout.plan(height, width, frames=content.frames)))
+    if content.seconds:
+        sounds = _need(processor.sounds, "sounds")
+        plan = sounds.plan(round(content.seconds * sounds.rate))
+        found.append((Modality.AUDIO, plan))
+    return found
+
+
+def _example(processor: HocketProcessor, outline: Outline) -> Example:
+    media: dict[Modality, list[Tensor]] = {modality: [] for modality in Modality}
+    lengths: list[int] = []
+    frames = 0
+    for span, plan in zip(outline.spans, outline.plans, strict=True):
+        shape = _unit_shape(processor, span.modality, plan)
+        media[span.modality].append(torch.empty(plan.units, *shape, device="meta"))
+        if span.modality is Modality.AUDIO:
+            lengths += _need(processor.sounds, "sounds").lengths(plan)
+        if span.modality is Modality.VIDEO:
+            frames += plan.units
+    joined = {modality: torch.cat(units) for modality, units in media.items() if units}
+    return Example(
+        outline=outline,
+        images=joined.get(Modality.IMAGE),
+        frames=joined.get(Modality.VIDEO),
+        frame_times=torch.arange(frames) / 2 if frames else None,
+        sounds=joined.get(Modality.AUDIO),
+        sound_lengths=torch.tensor(lengths) if lengths else None,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _unit_shape(processor: HocketProcessor, modality: Modality, plan: Plan) -> tuple[int, ...]:
+    """Return the shape of one encoder unit, from a black picture or a silent moment."""
+    if modality is Modality.AUDIO:
+        sounds = _need(processor.sounds, "sounds")
+        one = sounds.plan(1)
+        return tuple(sounds.units(np.zeros(1, np.float32), one).shape[1:])
+    layout = _need(
+        processor.images if modality is Modality.IMAGE else processor.films, modality.value
+    )
+    pixels = np.zeros((max(plan.frames, 1), 64, 64, 3), np.uint8)
+    return tuple(layout.units(pixels, plan).shape[1:])
+
+
+def _need(layout: _Layout | None, what: str) -> _Layout:
+    if layout is None:
+        raise ConfigError(f"the model takes no {what}. Plan for another row, or change the model.")
+    return layout

@@ -1,0 +1,57 @@
+"""How several processes share a model: its gradients, or its weights as well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+
+from hocket._errors import ConfigError
+
+
+class Sharding(StrEnum):
+    """What processes with different rows share.
+
+    ``none`` refuses to start several; ``ddp`` gives each the whole model and averages gradients;
+    ``fsdp`` (FSDP2, as ZeRO-3) gives each a share of weights, gradients and optimizer.
+    """
+
+    NONE = "none"
+    DDP = "ddp"
+    FSDP = "fsdp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FsdpSpec:
+    """Options of ``sharding: fsdp``.
+
+    Attributes:
+        compute_dtype: number format of weights and activations while they are used: ``float32``,
+            ``bfloat16`` or ``float16``; empty keeps the weights' own.
+        reduce_dtype: number format in which gradients are averaged; empty keeps the weights' own.
+        cpu_offload: whether weights, gradients and optimizer rest in host memory.
+        reshard: whether a block's weights are given up between its forward and backward pass, as
+            ZeRO-3 does; off keeps them, as ZeRO-2 does.
+    """
+
+    compute_dtype: str = ""
+    reduce_dtype: str = ""
+    cpu_offload: bool = False
+    reshard: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the number formats."""
+        for name in (self.compute_dtype, self.reduce_dtype):
+            if name and name not in _DTYPES:
+                raise ConfigError(
+                    f"train.fsdp: {name!r} is no number format for it. Known: {', '.join(_DTYPES)}."
+                )
+
+
+def dtype_of(name: str) -> torch.dtype | None:
+    """Return the number format of that name; None for an empty one."""
+    return _DTYPES[name] if name else None
+
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -1,0 +1,132 @@
+"""Blank media for a rank that has none, so that every collective of a tower finds every rank.
+
+With FSDP the weights of a tower's block are gathered by all ranks or by none. A rank whose rows
+hold no picture while another's do therefore gets a blank one, as a sample of its own at the end of
+its last row: packing keeps it apart from the others, nothing of it is learned, and its gradients
+are zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from hocket.chat.conversation import Conversation, Message, Part, Role, Text
+from hocket.media.audio import Audio
+from hocket.media.image import Image
+from hocket.media.video import Video
+from hocket.tokens.batch import IGNORED, pack_batch
+from hocket.tokens.processor import HocketProcessor
+from hocket.train.runtime import Runtime
+
+KINDS = ("image_spans", "video_spans", "audio_spans")
+_ALWAYS_USED = ("model.language_model.", "lm_head.")
+
+
+class MediaJoin:
+    """Adds blank media to a batch where another rank has media of a kind and this one has not.
+
+    Args:
+        runtime: asks the other ranks.
+        processor: encodes the blank media.
+        model: where nothing of its language model trains, every step needs every kind: otherwise
+            a step without media would have no gradient at all.
+    """
+
+    def __init__(self, runtime: Runtime, processor: HocketProcessor, model: nn.Module) -> None:
+        self._runtime = runtime
+        self._pad = processor.tokenizer.pad_token_id
+        self._blank: dict[str, dict[str, Tensor]] = {
+            kind: dict(pack_batch([[processor.encode(one)]], pad_id=self._pad))  # type: ignore[arg-type] # every value of a Batch is a tensor
+            for kind, one in _blanks(processor).items()
+        }
+        trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+        self._always = not any(name.startswith(_ALWAYS_USED) for name, _ in trained)
+        self._trained = [value for _, value in trained]
+
+    def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the batch with what it lacks; every rank calls it for each micro-batch."""
+        joined = dict(batch)
+        has = torch.tensor([float(kind in batch) for kind in KINDS])
+        anywhere = self._runtime.sum_over_processes(has.to(self._runtime.device)).tolist()
+        for kind, count in zip(KINDS, anywhere, strict=True):
+            if kind in self._blank and kind not in batch and (count or self._always):
+                joined = self._added(joined, self._blank[kind])
+        return joined
+
+    def end_step(self) -> None:
+        """Take the gradients that are zero on all ranks away.
+
+        FSDP makes them of what was not used; AdamW would let that decay, while a single process
+        leaves it as it is.
+        """
+        moved = torch.stack([_any_nonzero(value) for value in self._trained])
+        used = self._runtime.sum_over_processes(moved.to(self._runtime.device)).cpu()
+        if self._always and not used.any():
+            # Connectors alone train and no rank has media: zeros are what a single process has too.
+            return
+        for value, count in zip(self._trained, used, strict=True):
+            if not count:
+                value.grad = None
+
+    def _added(self, batch: dict[str, Tensor], blank: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the batch with a blank sample behind its last row, and padding behind others."""
+        rows = len(batch["input_ids"])
+        columns = blank["input_ids"].shape[1]
+        # Nothing of it is learned, so it may count as a part of the last sample.
+        number = int(batch["sample_index"].max())
+        tail = {
+            "input_ids": self._pad,
+            "labels": IGNORED,
+            "sample_index": number,
+            "loss_weights": 0,
+        }
+        found = dict(batch)
+        for name, fill in tail.items():
+            # The weights of preferences are one for each pair.
+            if batch[name].shape == batch["input_ids"].shape:
+                more = batch[name].new_full((rows, columns), fill)
+                if name == "input_ids":
+                    more[-1] = blank[name][0].to(more.device)
+                found[name] = torch.cat([batch[name], more], dim=1)
+        counted = torch.arange(columns, device=batch["position_ids"].device).expand(rows, -1)
+        found["position_ids"] = torch.cat([batch["position_ids"], counted], dim=1)
+        for name, value in blank.items():
+            if name not in {*tail, "position_ids"}:
+                found[name] = value.to(batch["input_ids"].device)
+        return found
+
+
+def _any_nonzero(value: nn.Parameter) -> Tensor:
+    """Return whether this rank's share of a gradient holds anything, float64 ()."""
+    if value.grad is None:
+        return torch.zeros((), dtype=torch.float64)
+    own = value.grad.to_local() if isinstance(value.grad, DTensor) else value.grad
+    return own.any().double().cpu()
+
+
+def _blanks(processor: HocketProcessor) -> dict[str, Conversation]:
+    grey = np.full((64, 64, 3), 128, dtype=np.uint8)
+    media: dict[str, Part] = {}
+    if processor.images is not None:
+        media["image_spans"] = Image.from_array(grey)
+    if processor.sampler is not None:
+        media["video_spans"] = Video.from_array(np.stack([grey, grey]), np.arange(2) / 2)
+    if processor.sounds is not None:
+        rate = processor.sounds.rate
+        media["audio_spans"] = Audio.from_array(np.zeros(rate, np.float32), rate=rate)
+    return {
+        kind: Conversation(
+            id="blank",
+            messages=(
+                Message(Role.USER, (medium,)),
+                Message(Role.ASSISTANT, (Text("-"),)),
+            ),
+            source="a blank sample beside a rank's own",
+        )
+        for kind, medium in media.items()
+    }

@@ -1,0 +1,108 @@
+"""The model as a stage trains it, beside the whole model that is saved.
+
+Without FSDP they are one and the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.model.sequence.proof import share_rows
+from hocket.tokens.processor import HocketProcessor
+from hocket.train.parallel import Sharding
+from hocket.train.parallel.blocks import compile_blocks, recompute
+from hocket.train.parallel.fsdp import ShardedModel, gathered
+from hocket.train.parallel.join import MediaJoin
+from hocket.train.parallel.watchdog import Watchdog
+from hocket.train.recipe import Recipe
+from hocket.train.runtime import Runtime
+from hocket.train.state import OptimizerTensors, optimizer_tensors
+
+
+class Live:
+    """What trains, in shares if the recipe says so.
+
+    Attributes:
+        model: what the loop and the optimizer see.
+
+    Args:
+        whole: the model as the stage has prepared it: adapters, what trains, modes. Without FSDP it
+            is moved to the device.
+        processor: makes the blank media of ranks that lack some.
+        runtime: this process.
+        recipe: says how weights and rows are shared.
+        out: the run's folder.
+
+    Raises:
+        AlignmentError: the language model cannot share rows.
+        ConfigError: a part cannot compute its activations again.
+    """
+
+    def __init__(
+        self,
+        whole: HocketForConditionalGeneration,
+        processor: HocketProcessor,
+        runtime: Runtime,
+        recipe: Recipe,
+        out: Path,
+    ) -> None:
+        self._runtime = runtime
+        runtime.watchdog = None
+        if recipe.watchdog_seconds > 0:
+            runtime.watchdog = Watchdog(out, rank=runtime.rank, seconds=recipe.watchdog_seconds)
+        recompute(whole, recipe.gradient_checkpointing)
+        self._shares: ShardedModel | None = None
+        self.model = whole
+        runtime.join = None
+        if recipe.sharding is Sharding.FSDP:
+            whole.to("cpu")
+            self._shares = ShardedModel(
+                whole, world=runtime.world, device=runtime.device, spec=recipe.fsdp
+            )
+            self.model = self._shares.live
+            runtime.join = MediaJoin(runtime, processor, self.model)
+        else:
+            whole.to(runtime.device)
+        if runtime.sequence is not None:
+            share_rows(self.model, runtime.sequence)
+            if self._shares is not None:
+                self._shares.in_shares()
+        if recipe.compile_blocks:
+            compile_blocks(self.model)
+
+    @property
+    def in_shares(self) -> bool:
+        """Whether the model trains in shares."""
+        return self._shares is not None
+
+    def gather(self) -> None:
+        """Bring the whole model up to date; every process calls it."""
+        self._runtime.note("gathering weights for a checkpoint")
+        if self._shares is not None:
+            self._shares.gather()
+
+    def close(self) -> None:
+        """Stop watching, at the end of the stage or behind an error."""
+        if self._runtime.watchdog is not None:
+            self._runtime.watchdog.close()
+
+    def scatter(self) -> None:
+        """Take the whole model's weights over, after they were read from a checkpoint."""
+        if self._shares is not None:
+            self._shares.scatter()
+
+    def moments(self, optimizer: torch.optim.Optimizer) -> OptimizerTensors:
+        """Return the optimizer's tensors whole; every process calls it, the first keeps them."""
+        known = optimizer_tensors(optimizer)
+        if self._shares is None:
+            return known
+        kept = {}
+        for name, value in known.tensors.items():
+            whole = gathered(value)
+            if self._runtime.is_main:
+                # One by one to the host: a device never holds more than one of them whole.
+                kept[name] = whole.cpu()
+        return known._replace(tensors=kept)

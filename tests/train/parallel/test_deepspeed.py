@@ -1,0 +1,85 @@
+"""DeepSpeed's files set what has an equal here and say what has none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hocket._errors import ConfigError
+from hocket.train.parallel import FsdpSpec, Sharding
+from hocket.train.parallel.deepspeed import with_deepspeed
+from hocket.train.recipe import Recipe, Stage
+
+AUTO = {
+    "train_micro_batch_size_per_gpu": "auto",
+    "fp16": {"enabled": "auto", "loss_scale": 0},
+    "gradient_clipping": "auto",
+}
+
+
+def read(folder: Path, document: dict[str, Any]) -> Recipe:
+    file = folder / "zero.json"
+    file.write_text(json.dumps(document), "utf-8")
+    stage = Stage(data={}, trainable={}, steps=1, max_norm=0.5)
+    return with_deepspeed(Recipe(stages={"only": stage}, deepspeed=str(file)))
+
+
+def test_zero_3_with_bfloat16_and_offloading(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        AUTO
+        | {
+            "bf16": {"enabled": True},
+            "compile": {"enabled": True, "backend": "inductor"},
+            "gradient_clipping": 2.0,
+            "zero_optimization": {
+                "stage": 3,
+                "offload_param": {"device": "cpu", "pin_memory": True},
+                "overlap_comm": True,
+                "reduce_bucket_size": "auto",
+            },
+        },
+    )
+    assert found.sharding is Sharding.FSDP
+    assert found.fsdp == FsdpSpec(
+        compute_dtype="bfloat16", reduce_dtype="float32", cpu_offload=True, reshard=True
+    )
+    assert found.compile_blocks and found.stages["only"].max_norm == 2.0
+    assert found.deepspeed == ""
+
+
+def test_zero_2_keeps_weights_and_zero_0_shares_gradients_alone(tmp_path: Path) -> None:
+    two = read(tmp_path, AUTO | {"zero_optimization": {"stage": 2}})
+    assert (two.sharding, two.fsdp.reshard) == (Sharding.FSDP, False)
+    assert two.stages["only"].max_norm == 0.5
+    zero = read(tmp_path, AUTO | {"zero_optimization": {"stage": 0}})
+    assert zero.sharding is Sharding.DDP
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"fp16": {"enabled": True}}, "fp16.enabled has no equal"),
+        ({"zero_optimization": {"stage": 1}}, "stage 1 has no equal"),
+        ({"zero_optimization": {"stage": 3, "mics_shard_size": 64}}, "mics_shard_size"),
+        ({"zero_optimization": {"stage": 3, "zero_hpz_partition_size": 8}}, "zero_hpz"),
+        ({"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme"}}}, "nvme"),
+        ({"zero_optimization": {"stage": 3, "moon": 1}}, "zero_optimization.moon"),
+        ({"zero_optimization": 3}, "zero_optimization is no JSON object"),
+        ({"sparse_attention": {}}, "sparse_attention has no equal"),
+    ],
+)
+def test_what_has_no_equal_is_refused(
+    tmp_path: Path, document: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read(tmp_path, document)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    recipe = Recipe(stages={}, deepspeed=str(tmp_path / "none.json"))
+    with pytest.raises(ConfigError, match=r"none\.json cannot be read"):
+        with_deepspeed(recipe)
