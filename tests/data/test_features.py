@@ -13,7 +13,8 @@ from tests.toy import picture, sound, toy, video
 import hocket.data.features
 from hocket._errors import MachineError, MediaError
 from hocket.data.content import ContentHashes
-from hocket.data.features import FeatureDtype, FeatureShards, KnownFeatures, MediaKeys
+from hocket.data.features import FeatureShards, KnownFeatures, MediaKeys
+from hocket.data.spec import FeatureDtype
 from hocket.tokens.processor import HocketProcessor
 from hocket.tokens.span import Modality
 

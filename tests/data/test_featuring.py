@@ -11,11 +11,11 @@ from tests.toy import toy, write_rows
 from hocket.data.augment import Augmenter
 from hocket.data.content import ContentHashes
 from hocket.data.faults import FaultPolicy
-from hocket.data.features import FeatureDtype, FeatureShards, KnownFeatures, MediaKeys
+from hocket.data.features import FeatureShards, KnownFeatures, MediaKeys
 from hocket.data.featuring import Wanted, build_features, list_media
 from hocket.data.loader import Loader, StepShape
 from hocket.data.mixture import Mixture, open_source
-from hocket.data.spec import DatasetSpec
+from hocket.data.spec import DatasetSpec, FeatureDtype
 from hocket.tokens.span import Modality
 
 ALL = frozenset(Modality)

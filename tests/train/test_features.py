@@ -19,8 +19,7 @@ from tests.train.toy_run import build_model, data_spec, losses, recipe, write_ro
 import hocket.train.feature_cost
 from hocket._errors import ConfigError
 from hocket.chat.conversation import Medium
-from hocket.data.features import FeatureDtype
-from hocket.data.spec import DataSpec
+from hocket.data.spec import DataSpec, FeatureDtype
 from hocket.tokens.example import Outline
 from hocket.tokens.processor import HocketProcessor
 from hocket.tokens.span import Plan

@@ -17,7 +17,6 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +30,7 @@ from hocket._errors import MachineError, MediaError
 from hocket._log import warn
 from hocket.chat.conversation import Medium
 from hocket.data.content import ContentHashes
+from hocket.data.spec import FeatureDtype
 from hocket.tokens.layout import options_of
 from hocket.tokens.processor import HocketProcessor
 from hocket.tokens.span import Modality, Plan
@@ -43,16 +43,7 @@ _TIMES = ".times"
 _ABANDONED_SECONDS = 3600.0
 
 
-class FeatureDtype(StrEnum):
-    """Number format of features on the disk."""
-
-    BFLOAT16 = "bfloat16"
-    FLOAT32 = "float32"
-
-    @property
-    def torch(self) -> torch.dtype:
-        """The same for torch."""
-        return torch.bfloat16 if self is FeatureDtype.BFLOAT16 else torch.float32
+TORCH = {FeatureDtype.BFLOAT16: torch.bfloat16, FeatureDtype.FLOAT32: torch.float32}
 
 
 class FeatureShards:
@@ -199,7 +190,7 @@ class ShardWriter:
         Raises:
             MachineError: a shard is full and cannot be written.
         """
-        self._tensors[key] = features.to("cpu", self._shards.dtype.torch).contiguous()
+        self._tensors[key] = features.to("cpu", TORCH[self._shards.dtype]).contiguous()
         if times is not None:
             self._tensors[key + _TIMES] = times.to("cpu", torch.float32).contiguous()
         self._keys.append(key)

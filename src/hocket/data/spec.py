@@ -15,6 +15,13 @@ class OnBad(StrEnum):
     STOP = "stop"
 
 
+class FeatureDtype(StrEnum):
+    """Number format of features of frozen towers on the disk."""
+
+    BFLOAT16 = "bfloat16"
+    FLOAT32 = "float32"
+
+
 class Overlong(StrEnum):
     """What a run does with a sample that costs more than a row may.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hocket._errors import HocketError
-from hocket.data.features import KnownFeatures
+from hocket.data.features import TORCH, KnownFeatures
 from hocket.data.featuring import Decoded, Encode, Wanted, decode, encode_all, list_media
 from hocket.data.loader import Loader
 from hocket.tokens.processor import HocketProcessor
@@ -129,7 +129,7 @@ def _time_media(
         encode_all(encode, media[:1])  # the first call of a tower is slow
         began = time.perf_counter()
         made = encode_all(encode, media)
-        size = sum(one.numel() for one in made) * features.shards[kind].dtype.torch.itemsize
+        size = sum(one.numel() for one in made) * TORCH[features.shards[kind].dtype].itemsize
         made[0].cpu()  # waits for a device that works on its own
         tower_seconds += share * (time.perf_counter() - began)
         disk_bytes += share * size

@@ -24,10 +24,10 @@ from hocket._errors import ConfigError, HocketError, MachineError
 from hocket._log import warn
 from hocket.data.augment import Augmenter
 from hocket.data.content import ContentHashes
-from hocket.data.features import FeatureDtype, FeatureShards, KnownFeatures, MediaKeys
+from hocket.data.features import FeatureShards, KnownFeatures, MediaKeys
 from hocket.data.featuring import Wanted, build_features, list_media
 from hocket.data.loader import Loader
-from hocket.data.spec import DataSpec
+from hocket.data.spec import DataSpec, FeatureDtype
 from hocket.data.storing import put_file
 from hocket.model.fingerprint import is_frozen, tower_hash
 from hocket.model.modeling import HocketForConditionalGeneration

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hocket.data.features import FeatureDtype
+from hocket.data.spec import FeatureDtype
 from hocket.model.adapters import AdapterSpec
 from hocket.model.sequence import SequenceSpec
 from hocket.train.parallel import FsdpSpec, Sharding

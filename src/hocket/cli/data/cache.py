@@ -14,7 +14,7 @@ from hocket._log import console
 from hocket.cli._compose import compose_run
 from hocket.cli._session import start_session
 from hocket.cli.train import starting_point
-from hocket.data.features import FeatureDtype
+from hocket.data.spec import FeatureDtype
 from hocket.train.prebuild import prebuild
 from hocket.train.progress import Progress
 

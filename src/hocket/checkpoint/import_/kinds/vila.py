@@ -117,7 +117,9 @@ def describe_vila(origin: Origin, *, sampler: str) -> Description:
         init="transformers",
     )
     starts = start_tokens(home, tokenizer, template)
-    rules = {"chunked": True, "start_tokens": starts, "strip": True}
+    rules: dict[str, Any] = {"chunked": True, "start_tokens": starts, "strip": True}
+    if origin.config.get("mm_use_im_start_end"):
+        rules |= {"image_start": "<im_start>", "image_end": "<im_end>"}
     described = describe(spec, tokenizer=tokenizer, text_rules=rules)
     described.config.dtype = read_dtype(str(origin.config.get("model_dtype", "float32")))
     return Description(
