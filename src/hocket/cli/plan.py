@@ -157,7 +157,8 @@ def _device(gpu: str, memory_gb: float) -> Gpu | None:
     if not memory_gb:
         return known
     speeds = (known.bfloat16_tflops, known.float32_tflops) if known else (0.0, 0.0)
-    return Gpu(gpu or f"{memory_gb:g} GiB", memory_gb, *speeds)
+    # What is given by hand may be used whole, so the part that a GPU keeps back is added.
+    return Gpu(gpu or f"{memory_gb:g} GiB", memory_gb / 0.95 + 0.75, *speeds)
 
 
 def _one_of(option: str, value: str, known: list[str]) -> str:

@@ -103,9 +103,8 @@ class HocketModel(HocketTowers):
         if sequence is not None:
             assert position_ids is not None
             inputs_embeds, position_ids = sequence.cut(inputs_embeds), sequence.cut(position_ids)
-            attention_mask, kwargs = UNMASKED.to(inputs_embeds.device), kwargs | {
-                "sequence": sequence
-            }
+            attention_mask = UNMASKED.to(inputs_embeds.device)
+            kwargs["sequence"] = sequence
         return self.language_model(
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -221,15 +220,11 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         if labels is not None:
             # A cache would switch off the isolation of packed examples without a warning.
             kwargs.setdefault("use_cache", False)
-        shard = None
-        if sequence is not None:
-            shard = kwargs["sequence"] = shard_rows(sequence, position_ids, attention_mask)
+        own = shard_rows(sequence, position_ids, attention_mask)
+        text = (input_ids, attention_mask, position_ids, past_key_values, inputs_embeds)
         output = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
+            *text,
+            sequence=own,
             pixel_values=pixel_values,
             image_spans=image_spans,
             pixel_values_videos=pixel_values_videos,
@@ -242,8 +237,7 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         )
         loss, logits, each, x = None, None, None, output.last_hidden_state
         if labels is not None:
-            given = (labels, loss_weights, sample_index, num_items_in_batch)
-            loss, each = self._losses(x, shard, *given)
+            loss, each = self._loss(x, own, labels, loss_weights, sample_index, num_items_in_batch)
         if labels is None or not loss_only:
             logits = self._logits(x, logits_to_keep)
         return HocketOutput(
@@ -255,7 +249,7 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
             attentions=output.attentions,
         )
 
-    def _losses(
+    def _loss(
         self,
         hidden: Tensor,
         shard: Shard | None,

@@ -166,7 +166,7 @@ class Planner:
         select_trainable(model, groups_of(stage, model), adapters)
         model.loss_options = loss_options(stage.loss, self._built.processor.tokenizer)
         if setting.checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.activation_checkpointing_enable({"use_reentrant": False})
         set_modes(model)
         return model
 

@@ -27,7 +27,6 @@ from hocket.train.feed import Feed
 from hocket.train.recipe import Stage
 
 _PICTURE = (480, 640)
-_TEXT = 5  # an ordinary token's id
 _QUANTILES = (0.5, 0.9, 0.99, 1.0)
 _Layout = TypeVar("_Layout")
 
@@ -147,13 +146,14 @@ def made_up(processor: HocketProcessor, content: Content, *, rows: int = 1) -> B
         spans.append(Span(modality, at, plan.rows, plan.units, plan.grid, plan.tiles))
         ids += [processor.placeholder_ids[modality]] * plan.rows
         at += plan.rows
+    word = next(at for at in itertools.count() if at not in processor.placeholder_ids.values())
     # A row that is all media still learns one token.
     learned = max(1, round(text * content.targets))
-    labels = [-100] * (used + text - learned) + [_TEXT] * learned
+    labels = [-100] * (used + text - learned) + [word] * learned
     outline = Outline(
         id="made-up",
         source="a made-up row",
-        input_ids=ids + [_TEXT] * text,
+        input_ids=ids + [word] * text,
         labels=labels,
         spans=tuple(spans),
         plans=tuple(plan for _, plan in plans),

@@ -107,7 +107,8 @@ def trace(model: HocketForConditionalGeneration, batch: Batch) -> Traced:
         with metered(model) as (meter, counter):
             loss = model(**inputs, loss_only=True).loss
             forward = meter.live_peak
-            loss.backward()
+            with torch.autograd.set_multithreading_enabled(False):
+                loss.backward()
     finally:
         hook.remove()
     live, before = at_head

@@ -132,6 +132,7 @@ def fit(
             parts=objective.means(step, [one.samples for one in learned], runtime),
             rewards=objective.rewards(learned, runtime),
         )
+        runtime.note("logging and saving")
         for hook in hooks.after_step:
             hook(state, report)
     return state

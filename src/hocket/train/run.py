@@ -121,8 +121,7 @@ def train(
         verify_directory(finished, hashes=False)
         return finished
     packed_matches_unpacked(model, processor)
-    recipe = run.recipe
-    runtime = Runtime(recipe.sequence_parallel, recipe.sharding, recipe.fsdp)
+    runtime = Runtime(run.recipe.sequence_parallel, run.recipe.sharding, run.recipe.fsdp)
     with FolderLock(run.out, enabled=runtime.is_main) as lock:
         return _train_locked(run, model, processor, hooks, runtime, lock)
 
@@ -211,14 +210,13 @@ class _Session:
         chosen = select_trainable(model, groups_of(self._stage, model), adapters)
         set_modes(model)
         # Before the optimizer is filled: its tensors must lie where the parameters are.
-        self._live = Live(model, processor, runtime, run.recipe, run.out)
-        self._optimizer = build_optimizer(self._live.model, chosen, betas=run.recipe.betas)
+        live = self._live = Live(model, processor, runtime, run.recipe, run.out)
+        self._optimizer = build_optimizer(live.model, chosen, betas=run.recipe.betas)
         if at is not None:
             read_optimizer(at, self._optimizer)
         if run.on_stage:
             run.on_stage(name, self._stage, describe_trainable(model, chosen))
-        after = run.recipe.monitor_step
-        self._watch = MovementWatch(self._live.model, chosen, after_steps=after)
+        self._watch = MovementWatch(live.model, chosen, after_steps=run.recipe.monitor_step)
         self._aside = TowersAside(model)
 
     def fit(self, state: TrainState, hooks: Sequence[Hook]) -> TrainState:

@@ -72,6 +72,7 @@ class InternVl:
             source.config.vision_connector,
             kind="pixel_shuffle",
             norm=True,
+            depth=2,
             order="row_major",
         )
         fold = int(source.config.vision_connector.get("fold", 2))

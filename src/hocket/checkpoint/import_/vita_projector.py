@@ -6,6 +6,7 @@ Behind InternViT the same names mean something else: its features are folded 2 x
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from hocket._errors import CheckpointError
 from hocket.checkpoint.import_.projector import TARGET, linear_part, linear_rules
@@ -13,7 +14,7 @@ from hocket.checkpoint.import_.table import Move, Rule, Skip
 from hocket.model.spec import PartSpec
 
 _GROUPED = ("vanilla", "minigpt")
-_FOLDED = "mlp2x_gelu"
+_FOLDED = re.compile(r"mlp([1-9])x_gelu")
 _SPP = re.compile(r"spp.*?(v[123]).*")
 # A block of LDP: the original's name -> ours.
 _BLOCK = {
@@ -36,13 +37,21 @@ def vita_part(kind: str, *, folded: bool) -> PartSpec:
     Raises:
         CheckpointError: it is of an unknown kind, or there is no such connector behind a fold.
     """
-    if folded and kind != _FOLDED:
-        raise CheckpointError(
-            f"mm_projector_type is {kind!r} behind InternViT, expected {_FOLDED!r}: the connector "
-            "pixel_shuffle has no other layers. This importer cannot open it."
-        )
     if folded:
-        return PartSpec(kind="pixel_shuffle", options={"fold": 2, "norm": False})
+        depth = (
+            1 if kind == "linear" else int(found[1]) if (found := _FOLDED.fullmatch(kind)) else 0
+        )
+        if not depth:
+            raise CheckpointError(
+                f"mm_projector_type is {kind!r} behind InternViT, expected linear or mlpNx_gelu: "
+                "the connector pixel_shuffle has no other layers. This importer cannot open it."
+            )
+        options: dict[str, Any] = {"fold": 2, "norm": False}
+        depth = int(found[1]) if found else 1
+        # The usual depth stays unsaid, as exporters compare options.
+        return PartSpec(
+            kind="pixel_shuffle", options=options if depth == 2 else {**options, "depth": depth}
+        )
     if kind in _GROUPED or kind == "ldp":
         return PartSpec(kind=kind)
     if match := _SPP.fullmatch(kind):
@@ -50,16 +59,19 @@ def vita_part(kind: str, *, folded: bool) -> PartSpec:
     return linear_part(kind)
 
 
-def vita_projector_rules(kind: str, prefix: str) -> tuple[Rule, ...]:
+def vita_projector_rules(kind: str, prefix: str, *, folded: bool) -> tuple[Rule, ...]:
     """Return the rules of VITA's projector.
 
     Args:
         kind: ``mm_projector_type``.
+        folded: whether the tower is InternViT.
         prefix: pattern in front of the layers' names, without a dot behind.
 
     Raises:
         CheckpointError: it is of an unknown kind.
     """
+    if folded and kind == "linear":
+        return (Move(rf"{prefix}\.(weight|bias)", rf"{TARGET}.linear_1.\1"),)
     if kind in _GROUPED:
         return (Move(rf"{prefix}\.linear\.(weight|bias)", rf"{TARGET}.linear.\1"),)
     if match := _SPP.fullmatch(kind):

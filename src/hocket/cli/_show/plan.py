@@ -90,8 +90,8 @@ def _rows(seen: Histogram) -> Table:
 
 
 def _memory(label: str, plan: StagePlan, found: Found) -> Table:
-    names = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "peak")
-    table = Table(title=f"GiB of a device: {label}", title_justify="left", padding=(0, 0, 0, 1))
+    names = ("weights", "grads", "optim", "activ", "logits", "buffers", "peak")
+    table = Table(title=f"GiB of a device: {label}", title_justify="left")
     table.add_column("strategy")
     for name in names:
         table.add_column(name, justify="right")

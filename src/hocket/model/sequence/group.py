@@ -135,8 +135,10 @@ class Shard:
         return self._masks[window]
 
 
-def shard_rows(group: SequenceGroup, positions: Tensor | None, mask: Tensor | None) -> Shard:
-    """Return this process's part of packed rows.
+def shard_rows(
+    group: SequenceGroup | None, positions: Tensor | None, mask: Tensor | None
+) -> Shard | None:
+    """Return this process's part of packed rows; None where each process has its own rows.
 
     Args:
         group: the processes that share the rows.
@@ -146,6 +148,8 @@ def shard_rows(group: SequenceGroup, positions: Tensor | None, mask: Tensor | No
     Raises:
         ConfigError: the rows are padded.
     """
+    if group is None:
+        return None
     if positions is None or mask is not None:
         raise ConfigError(
             "sequence parallel takes packed rows, with position_ids and without attention_mask. "

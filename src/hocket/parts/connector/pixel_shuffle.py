@@ -1,4 +1,4 @@
-"""Fold squares of neighbouring patches into the channels, then two linear layers.
+"""Fold squares of neighbouring patches into the channels, then linear layers.
 
 Takes features (U, P, C) on a grid; gives P / fold**2 rows per unit, row by row. With `norm` it is
 InternVL's ``mlp1``, with the parameter names of transformers' ``InternVLMultiModalProjector``
@@ -41,11 +41,13 @@ class PixelShuffle(Connector):
         Attributes:
             fold: side of the square of patches that becomes one row.
             norm: whether a LayerNorm comes before the linear layers.
+            depth: linear layers, with GELU between them.
             order: in which order the patches of a square stand in the channels.
         """
 
         fold: int = 2
         norm: bool = True
+        depth: int = 2
         order: Order = Order.ROW_MAJOR
 
     def __init__(self, config: Config, *, in_width: int, out_width: int) -> None:
@@ -54,12 +56,18 @@ class PixelShuffle(Connector):
             raise ConfigError(
                 f"connector 'pixel_shuffle': fold is {config.fold}, expected 1 or more."
             )
+        if config.depth < 1:
+            raise ConfigError(
+                f"connector 'pixel_shuffle': depth is {config.depth}, expected 1 or more."
+            )
         self.fold, self.order = config.fold, config.order
         width = in_width * config.fold**2
         self.layer_norm = nn.LayerNorm(width) if config.norm else nn.Identity()
-        self.linear_1 = nn.Linear(width, out_width)
+        self.depth = config.depth
+        for number in range(1, config.depth + 1):
+            inside = width if number == 1 else out_width
+            self.add_module(f"linear_{number}", nn.Linear(inside, out_width))
         self.act = nn.GELU()
-        self.linear_2 = nn.Linear(out_width, out_width)
 
     def rows(self, plan: Plan) -> int:
         """One row per square of patches.
@@ -87,4 +95,7 @@ class PixelShuffle(Connector):
             a=self.fold,
             b=self.fold,
         )
-        return self.linear_2(self.act(self.linear_1(self.layer_norm(x))))
+        x = self.get_submodule("linear_1")(self.layer_norm(x))
+        for number in range(2, self.depth + 1):
+            x = self.get_submodule(f"linear_{number}")(self.act(x))
+        return x

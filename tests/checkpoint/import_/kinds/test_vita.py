@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from einops import rearrange
 from safetensors.torch import load_file, save_file
 from tests.checkpoint.import_.parity import (
     check_greedy,
@@ -40,6 +41,7 @@ from hocket.checkpoint.import_.engine import import_checkpoint
 from hocket.checkpoint.import_.report import ImportReport
 from hocket.media.audio import Audio
 from hocket.parts.audio import audio_encoders
+from hocket.parts.features import Features
 from hocket.tokens.span import Modality
 
 
@@ -217,11 +219,37 @@ def test_first_version_has_experts_and_two_convolutions(home: Path, tmp_path: Pa
     assert "\nuser:" in text and text.endswith("\nbot:")
 
 
+@pytest.mark.parametrize(("kind", "depth"), [("linear", 1), ("mlp3x_gelu", 3)])
+def test_other_depths_of_the_projector_behind_internvit(
+    kind: str, depth: int, home: Path, tmp_path: Path
+) -> None:
+    folder = copy_of(home, tmp_path, mm_projector_type=kind)
+    sizes = {"": (48, 128)} if depth == 1 else {"0": (48, 128), "2": (48, 48), "4": (48, 48)}
+    set_projector(folder, sizes)
+    import_checkpoint("auto", folder, tmp_path / "out")
+    loaded = reopen(tmp_path / "out")
+    prefix = "model.mm_projector."
+    tensors = {
+        key.removeprefix(prefix): value
+        for file in folder.glob("*.safetensors")
+        for key, value in load_file(file).items()
+        if key.startswith(prefix)
+    }
+    bridge = loaded.model.model.multi_modal_projector
+    x = torch.randn(1, 16, 32)
+    folded = rearrange(x, "u (h a w b) c -> (u h w) (a b c)", h=2, w=2, a=2, b=2)
+    for number, name in enumerate(sizes):
+        weight, bias = tensors[f"{name}.weight".strip(".")], tensors[f"{name}.bias".strip(".")]
+        folded = (torch.nn.functional.gelu(folded) if number else folded) @ weight.T + bias
+    with torch.no_grad():
+        assert difference(bridge(Features(x, (4, 4))), folded, "features") <= 1e-5
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
         ({"model_type": "vita-gemma"}, "model_type is 'vita-gemma'"),
-        ({"mm_projector_type": "linear"}, "'linear' behind InternViT"),
+        ({"mm_projector_type": "minigpt"}, "'minigpt' behind InternViT"),
         ({"use_s2": True}, "use_s2 is set on the vision tower InternViT"),
         ({"mm_vision_tower": "nowhere"}, r"vision tower 'nowhere' .*--search"),
         ({"mm_audio_encoder": "nowhere"}, r"audio encoder 'nowhere' .*train.yaml"),

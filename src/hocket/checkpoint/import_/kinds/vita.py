@@ -119,7 +119,7 @@ class Vita:
                 *COMPUTED,
                 *eyes.rules,
                 *ears.rules,
-                *vita_projector_rules(projector, r"model\.mm_projector"),
+                *vita_projector_rules(projector, r"model\.mm_projector", folded=eyes.folded),
                 Skip(r"predictor_head\..+", "it tells when to answer, and writes no text"),
                 *language_rules(),
             ),
