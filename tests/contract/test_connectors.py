@@ -178,7 +178,8 @@ def test_videos_of_a_batch_make_the_rows_of_their_plans(kind: str, options: dict
     rows = connector(given)
     assert len(rows) == sum(counts)
     # Rows that a video has once, whatever its length.
-    extra = 2 * counts[1] - connector.rows(dataclasses.replace(plans[1], units=2, pieces=None, frames=0))
+    twice = dataclasses.replace(plans[1], units=2, pieces=None, frames=0)
+    extra = 2 * counts[1] - connector.rows(twice)
     assert counts == [(counts[1] - extra) * plan.grid[0] + extra for plan in plans]
     start, unit = 0, 0
     for plan, count in zip(plans, counts, strict=True):

@@ -58,6 +58,7 @@ def test_lines_hold_the_whole_report(tmp_path: Path) -> None:
         "step_seconds": 0.2,
         "data_seconds": 0.1,
         "parts": {},
+        "rewards": {},
         "fill": {"tokens": 0.97, "patches": 0.5},
         "cuts": {"samples": 2},
     }

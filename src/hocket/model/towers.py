@@ -304,4 +304,3 @@ def _build(
     if arrange is not None:
         in_width = arrange.in_width(in_width)
     return kind.build(config), build_connector(connector, in_width=in_width, out_width=width)
-

@@ -106,8 +106,7 @@ class Feed:
             max_bad_share=self.data.max_bad_share,
             on_bad=self.data.on_bad,
             by_dataset={name: rule for name, rule in rules.items() if rule is not None},
-            file=self.out
-            / (f"bad_samples.{self.rank}.jsonl" if self.rank else "bad_samples.jsonl"),
+            file=self.out / listed,
             stage=stage,
         )
 
