@@ -241,7 +241,9 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
             made = self.media.sound_units(medium, plan, transform, index, outline)
             if retouch:
                 made = retouch(Modality.AUDIO, made, index=index, plan=plan)
-        return torch.from_numpy(made), None if seconds is None else torch.from_numpy(seconds)
+        # A sound that is given as an array may be its caller's own, which torch must not share.
+        units = torch.from_numpy(made if made.flags.writeable else made.copy())
+        return units, None if seconds is None else torch.from_numpy(seconds)
 
     def __call__(
         self,

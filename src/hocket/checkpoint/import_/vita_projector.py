@@ -38,10 +38,8 @@ def vita_part(kind: str, *, folded: bool) -> PartSpec:
         CheckpointError: it is of an unknown kind, or there is no such connector behind a fold.
     """
     if folded:
-        depth = (
-            1 if kind == "linear" else int(found[1]) if (found := _FOLDED.fullmatch(kind)) else 0
-        )
-        if not depth:
+        found = _FOLDED.fullmatch(kind)
+        if not found and kind != "linear":
             raise CheckpointError(
                 f"mm_projector_type is {kind!r} behind InternViT, expected linear or mlpNx_gelu: "
                 "the connector pixel_shuffle has no other layers. This importer cannot open it."
