@@ -1,0 +1,142 @@
+"""The rooms as a world to walk in, with somebody who knows the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hocket._errors import ConfigError
+from hocket.nav.environment import NavAction, NavEpisode, NavSpec, NavStep, Picture, Point
+from hocket.nav.rooms.episodes import RoomsEpisode, RoomsOptions, make_episode
+from hocket.nav.rooms.view import Sighting, View
+from hocket.nav.rooms.ways import AGENT_M, Ways
+
+# The expert stops here: well inside the radius, and with the landmark still in the picture.
+_STOP_M = 0.75
+_VISIT_M = 0.9
+# The expert keeps this much from corners: with whole turns it cannot follow a line to the inch.
+_BERTH_M = 0.12
+
+
+class RoomsEnv:
+    """Rooms to walk in.
+
+    Args:
+        options: which walks.
+        spec: how the agent moves and sees.
+    """
+
+    def __init__(
+        self,
+        options: RoomsOptions,
+        spec: NavSpec = NavSpec(max_steps=200),  # noqa: B008  # frozen
+    ) -> None:
+        self.options = options
+        self._spec = spec
+        self._episode: RoomsEpisode | None = None
+
+    @property
+    def spec(self) -> NavSpec:
+        """How the agent moves and sees."""
+        return self._spec
+
+    def episodes(self) -> Sequence[RoomsEpisode]:
+        """Return every walk."""
+        return [make_episode(self.options, index) for index in range(self.options.episodes)]
+
+    def reset(self, episode: NavEpisode) -> Picture:
+        """Put the agent at the start of one of this world's walks.
+
+        Raises:
+            ConfigError: the walk is of another world.
+        """
+        if not isinstance(episode, RoomsEpisode):
+            raise ConfigError(f"{episode.id}: a walk of another world; take one of episodes().")
+        self._episode = episode
+        self._view = View(
+            episode.plan,
+            width=self.spec.width,
+            height=self.spec.height,
+            hfov_deg=self.spec.hfov_deg,
+        )
+        self._ways = Ways(episode.plan)
+        self._berth = Ways(episode.plan, agent_m=AGENT_M + _BERTH_M)
+        self._at = episode.start[:2].copy()
+        self.heading_deg = episode.heading_deg
+        self._steps, self._visited = 0, 0
+        return self.look()
+
+    def look(self) -> Picture:
+        """Return what the agent sees, (H, W, 3) uint8."""
+        return self._view.draw(self._at, self.heading_deg)
+
+    def sightings(self) -> list[Sighting]:
+        """Return which landmarks the agent sees, from left to right."""
+        return self._view.sightings(self._at, self.heading_deg)
+
+    def step(self, action: NavAction) -> NavStep:
+        """Act."""
+        met = False
+        if action is NavAction.FORWARD:
+            turn = np.radians(self.heading_deg)
+            way = self.spec.forward_m * np.array([np.cos(turn), np.sin(turn)])
+            self._at, met = self._ways.move(self._at, way, sliding=self.spec.sliding)
+        elif action is not NavAction.STOP:
+            side = 1 if action is NavAction.LEFT else -1
+            self.heading_deg = (self.heading_deg + side * self.spec.turn_deg) % 360
+        self._steps += action is not NavAction.STOP
+        done = action is NavAction.STOP or self._steps >= self.spec.max_steps
+        return NavStep(self.look(), met, done)
+
+    def position(self) -> Point:
+        """Return where the agent is."""
+        return np.array([*self._at, 0.0])
+
+    def distance(self, start: Point, goal: Point) -> float:
+        """Return the length of the shortest way, in metres."""
+        return self._ways.distance(start[:2], goal[:2])
+
+    def expert_action(self) -> NavAction:
+        """Return what somebody would do who sees what the agent sees.
+
+        It turns left until the next point of the way is in the picture, so that the same history
+        never has two answers; what is in the picture it faces the shorter way round.
+        """
+        goal = self._target()
+        if goal is None:
+            return NavAction.STOP
+        ways = self._ways if self._berth.blocked(self._at[None])[0] else self._berth
+        away = ways.next_corner(self._at, goal) - self._at
+        bearing = np.degrees(np.arctan2(away[1], away[0])) - self.heading_deg
+        bearing = (bearing + 180) % 360 - 180
+        turn = self._free_turn(float(bearing))
+        if not turn:
+            return NavAction.FORWARD
+        hidden = abs(bearing) > self.spec.hfov_deg / 2
+        return NavAction.LEFT if hidden or turn > 0 else NavAction.RIGHT
+
+    def _free_turn(self, bearing_deg: float) -> float:
+        """Return the turn nearest to a bearing after which a step forward meets nothing."""
+        step = self.spec.turn_deg
+        turns = np.arange(round(360 / step)) * step
+        turns = (turns + 180) % 360 - 180
+        for turn in turns[np.argsort(np.abs(turns - bearing_deg), kind="stable")]:
+            heading = np.radians(self.heading_deg + turn)
+            way = self.spec.forward_m * np.array([np.cos(heading), np.sin(heading)])
+            if not self._ways.move(self._at, way, sliding=False)[1]:
+                return float(turn)
+        return step
+
+    def _target(self) -> Point | None:
+        """Return the landmark to walk to now; None at the goal."""
+        assert self._episode is not None
+        targets = self._episode.targets
+        while self._visited < len(targets):
+            one = targets[self._visited]
+            point = np.array([one.x, one.y])
+            last = self._visited == len(targets) - 1
+            if self._ways.distance(self._at, point) > (_STOP_M if last else _VISIT_M):
+                return point
+            self._visited += 1
+        return None
