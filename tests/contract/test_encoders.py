@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from hocket._errors import AlignmentError
+from hocket._errors import AlignmentError, ConfigError
 from hocket.model.build import build
 from hocket.model.spec import LanguageSpec, ModelSpec, PartSpec, TowerSpec
 from hocket.parts.encoder import EncoderKind
@@ -94,6 +94,7 @@ CASES = [
         FLAT | {"max_img_size": 64, "num_cls_tokens": 4, "summary_idxs": [0, 1, 2, 3]},
         {"select": "cls4"},
     ),
+    Case("radio_native", "radio", FLAT | {"max_img_size": 128}),
     Case("fused", "fused", {"towers": SIGHTS}),
     Case("videomae", "videomae", SMALL | {"num_frames": 4}),
     Case(
@@ -120,7 +121,7 @@ CASES = [
 ]
 FILMS = ("videomae", "vivit", "vjepa2")
 # They take one size of picture.
-SQUARES = [case for case in CASES if case.kind not in ("siglip2_navit", "s2")]
+SQUARES = [case for case in CASES if case.kind not in ("siglip2_navit", "radio_native", "s2")]
 
 
 def name(case: Case) -> str:
@@ -380,3 +381,10 @@ def test_composites_of_own_towers_open_again_in_a_fresh_process(tmp_path: Path) 
         [sys.executable, "-c", REOPEN, *paths], capture_output=True, text=True, check=False
     )
     assert done.stdout.splitlines() == expected, done.stderr
+
+
+@every_case
+def test_an_unknown_option_is_refused(case: Case) -> None:
+    one = made(case)
+    with pytest.raises(ConfigError, match="has no option 'colour'"):
+        one.kind.inputs(one.config, one.options | {"kind": case.kind, "colour": "red"})

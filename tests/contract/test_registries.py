@@ -21,6 +21,8 @@ from hocket.data.mixture import open_source
 from hocket.data.sources import sources
 from hocket.data.spec import DatasetSpec
 from hocket.data.writers import writers
+from hocket.eval.metrics import metrics
+from hocket.eval.task import tasks
 from hocket.media.frames import sampler_from, samplers
 from hocket.parts.arrange import arrangements
 from hocket.parts.audio import audio_encoders
@@ -40,8 +42,10 @@ REGISTRIES: list[Registry[Any]] = [
     containers,
     joints,
     layouts,
+    metrics,
     readers,
     sources,
+    tasks,
     vision_encoders,
     writers,
 ]

@@ -25,6 +25,8 @@ from hocket.checkpoint.manifest import MANIFEST, verify_directory
 from hocket.model.adapters.attach import base_state
 from hocket.model.config import HocketConfig
 from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.model.origin import find_origin
+from hocket.model.towers import TOWERS
 from hocket.tokens.processor import HocketProcessor
 
 SHIM = "hub_hocket.py"
@@ -177,11 +179,22 @@ def load_checkpoint(
                 f"({len(names)} in all). The weights are not those of config.json."
             )
     assert isinstance(processor.tokenizer, PreTrainedTokenizerFast)
+    if where.device != "meta":
+        _note_origins(folder, model)
     if adapters and where.device != "meta":
         read_adapters(folder, model)
     if not where.spread:
         model = model.to(where.target())
     return Loaded(model.eval(), processor)
+
+
+def _note_origins(folder: Path, model: HocketForConditionalGeneration) -> None:
+    """Note which files the towers were read from."""
+    for name in TOWERS:
+        tower = dict(model.model.named_children()).get(name)
+        origin = None if tower is None else find_origin(tower, folder.glob("*.safetensors"))
+        if origin is not None:
+            model.origins[name] = origin
 
 
 def _bytes_of(folder: Path) -> int:
@@ -192,8 +205,8 @@ def _check_kind(folder: Path) -> None:
     kind = _read_object(folder / "config.json").get("model_type")
     if kind != HocketConfig.model_type:
         raise CheckpointError(
-            f"{folder} holds a model of the type {kind!r}; expected 'hocket'. "
-            "Give a checkpoint that hocket wrote."
+            f"{folder} holds a model of the type {kind!r}; expected 'hocket'. Another system's "
+            f"checkpoint is opened by: hocket model import auto {folder} OUT"
         )
     # Transformers opens a folder without some of these, and the model then forgets its media.
     for name in _NEEDED:

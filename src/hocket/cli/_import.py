@@ -32,11 +32,20 @@ def _import(
         Path | None, typer.Option(help="Base model of an adapter or projector.")
     ] = None,
     template: Annotated[str, typer.Option(help="Chat template; empty lets it choose.")] = "",
+    certificate: Annotated[
+        bool, typer.Option(help="Open the result and store its answers for model verify.")
+    ] = True,
 ) -> None:
     """Write a checkpoint of another system as a Hocket checkpoint, and report every tensor."""
     start_session()
     report = import_checkpoint(
-        kind, source, target, search=search or (), base=base, template=template
+        kind,
+        source,
+        target,
+        search=search or (),
+        base=base,
+        template=template,
+        certificate=certificate,
     )
     for line in report.lines():
         typer.echo(line)

@@ -11,7 +11,10 @@ Letters: U units, P positions of one unit, C width, S spans.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from hocket._options import read_options
 
 # Configurations know the encoders by name, so this opens while transformers is half imported.
 if TYPE_CHECKING:
@@ -19,6 +22,27 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 Options = Mapping[str, Any]
+_COMMON = ("layer", "drop", "scale")
+_Own = TypeVar("_Own")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """Options of a kind that has none of its own."""
+
+
+def own_options(noun: str, cls: type[_Own], options: Options) -> _Own:
+    """Return the options that a kind has beside those of every encoder.
+
+    Args:
+        noun: what the kind is, such as ``vision encoder``.
+        cls: the kind's dataclass of options.
+        options: all options.
+
+    Raises:
+        ConfigError: one is unknown or has the wrong type.
+    """
+    return read_options(noun, cls, {key: options[key] for key in options if key not in _COMMON})
 
 
 class EncoderKind(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -256,6 +257,15 @@ def test_what_llama_cpp_cannot_express(tmp_path: Path, parts: dict[str, Any], me
     with pytest.raises(CheckpointError, match=message):
         export(saved, tmp_path / "out", to="gguf")
     assert not (tmp_path / "out").exists()
+
+
+def test_shared_positions_are_refused(tmp_path: Path) -> None:
+    saved = save(tmp_path / "model", vision=siglip())
+    file = saved / "config.json"
+    document = json.loads(file.read_text("utf-8"))
+    file.write_text(json.dumps(document | {"shared_positions": 4}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"shared_positions: found 4, expected 1"):
+        export(saved, tmp_path / "out", to="gguf")
 
 
 def test_widths_that_llama_cpp_mistakes_are_refused(tmp_path: Path) -> None:

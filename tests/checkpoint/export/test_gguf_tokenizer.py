@@ -137,6 +137,31 @@ def test_merges_become_scores(planned: Callable[..., FilePlan]) -> None:
         planned(lambda document: _characters(document, merges))
 
 
+def test_a_space_in_front_of_the_first_text_alone(planned: Callable[..., FilePlan]) -> None:
+    def change(document: Document) -> None:
+        _characters(document, [["a", "b"]])
+        document["normalizer"] = {
+            "type": "Replace",
+            "pattern": {"String": " "},
+            "content": "\u2581",
+        }
+        # As hocket opens a tokenizer.model of SentencePiece without `legacy`.
+        document["pre_tokenizer"] = {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "Metaspace", "replacement": one, "prepend_scheme": scheme, "split": False}
+                for one, scheme in ((" ", "first"), ("\u2581", "never"))
+            ],
+        }
+
+    made = planned(change)
+    assert made.keys["tokenizer.ggml.add_space_prefix"] is False
+    assert "llama.cpp, as exported, never does" in made.notes[0]
+    chunked = planned(change, rules={"chunked": True})
+    assert chunked.keys["tokenizer.ggml.add_space_prefix"] is True
+    assert "from the second turn on" in chunked.notes[0]
+
+
 def test_start_tokens_and_texts_around_pictures(planned: Callable[..., FilePlan]) -> None:
     assert planned(rules={"start_tokens": 1}).keys["tokenizer.ggml.add_bos_token"] is True
     with pytest.raises(CheckpointError, match="start tokens: found 2"):

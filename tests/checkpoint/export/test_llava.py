@@ -34,6 +34,9 @@ CLOSE = 1e-5
         (clip(layout=layout(fit="squash")), "mistral", {}),
         (siglip(), "qwen3", {"tie_word_embeddings": True}),
         (siglip(layer=-2, layout=layout(resample="bilinear")), "qwen2", {}),
+        (clip(drop=-1), "qwen2", {}),
+        (clip(drop=0, encoder=PartSpec(kind="hf", options={"leading": 1})), "qwen2", {}),
+        (siglip(drop=1, encoder=PartSpec(kind="hf", options={"leading": -1})), "qwen2", {}),
     ],
 )
 def test_transformers_gives_the_same_logits(

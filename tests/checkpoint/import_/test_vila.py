@@ -20,7 +20,7 @@ from tests.checkpoint.import_.parity import (
     recorded,
     reopen,
 )
-from transformers import AutoModel
+from transformers import AutoModel, SiglipVisionModel
 
 from hocket._errors import CheckpointError
 from hocket.checkpoint.directory import Loaded
@@ -149,6 +149,28 @@ def test_missing_part_is_named(tmp_path: Path) -> None:
     shutil.rmtree(source / "vision_tower")
     with pytest.raises(CheckpointError, match="the vision_tower 'vision_tower' is needed"):
         import_checkpoint("auto", source, tmp_path / "out")
+
+
+@torch.no_grad()
+def test_patch_drops_the_first_patch_of_a_tower_without_class_token(tmp_path: Path) -> None:
+    source = _changed(tmp_path, mm_vision_select_feature="patch", mm_projector_type="linear")
+    part = source / "mm_projector"
+    config = json.loads((part / "config.json").read_text("utf-8"))
+    (part / "config.json").write_text(json.dumps(config | {"mm_projector_type": "linear"}))
+    wide = json.loads((source / "llm" / "config.json").read_text("utf-8"))["hidden_size"]
+    seen = json.loads((source / "vision_tower" / "config.json").read_text("utf-8"))["hidden_size"]
+    layer = {"layers.weight": torch.randn(wide, seen), "layers.bias": torch.randn(wide)}
+    save_file(layer, part / "model.safetensors")
+    report = import_checkpoint("auto", source, tmp_path / "out")
+    assert any("import it as navila" in note for note in report.notes)
+    loaded = reopen(tmp_path / "out")
+    batch = ask(loaded, "<image>\nWhat?", [_frame(0)])
+    tower = SiglipVisionModel.from_pretrained(source / "vision_tower").eval()
+    states = tower(batch["pixel_values"], output_hidden_states=True).hidden_states[-2]
+    theirs = torch.nn.functional.linear(states[0, 1:], *layer.values())
+    rows = loaded.model.model.image_rows(batch["pixel_values"])
+    assert difference(rows, theirs) <= 1e-5
+    assert torch.isfinite(logits_of(loaded, batch)).all()
 
 
 def _changed(room: Path, **change: Any) -> Path:

@@ -21,6 +21,10 @@ from hocket.checkpoint.tools.tensors import SHARD_BYTES, TensorFolder, read_json
 from hocket.model.config import HocketConfig
 from hocket.tokens.processor import HocketProcessor
 
+ACCEPT = "tokens"
+# Stands in a chat template where an export put a checkpoint's rules of text in front of it.
+RULED = "{#- rules of text -#}\n"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
@@ -31,11 +35,14 @@ class ExportOptions:
         shard_bytes: most bytes of tensors in one file.
         outtype: type of the matrices, for targets that can store them in fewer bits: ``auto`` (the
             checkpoint's), ``f32``, ``f16``, ``bf16`` or ``q8_0``.
+        accept: differences that are written with a note where they would be refused: ``tokens``,
+            text that the target tokenises otherwise.
     """
 
     base: Path | None = None
     shard_bytes: int = SHARD_BYTES
     outtype: str = "auto"
+    accept: tuple[str, ...] = ()
 
 
 class Source(NamedTuple):
@@ -112,7 +119,7 @@ def open_source(path: str | Path) -> Source:
     if kind != HocketConfig.model_type:
         raise CheckpointError(
             f"{folder} holds a model of the type {kind!r}; expected 'hocket'. "
-            "Give a checkpoint that hocket wrote."
+            f"First: hocket model import auto {folder} OUT"
         )
     try:
         config = HocketConfig.from_pretrained(folder, local_files_only=True)

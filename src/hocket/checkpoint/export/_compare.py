@@ -33,6 +33,16 @@ def random_wave(rate: int) -> np.ndarray:
     return 0.1 * np.random.default_rng(7).standard_normal(rate, dtype=np.float32)
 
 
+def question(source: Source, medium: str) -> str:
+    """Return a question about a picture or a sound as the checkpoint's chat template writes it."""
+    content = [{"type": medium}, {"type": "text", "text": TEXT}]
+    return str(
+        source.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+    )
+
+
 def compare_answers(
     source: Source,
     twin: Any,
@@ -63,11 +73,14 @@ def compare_answers(
     own: float | None = None
     if theirs is not None:
         given = theirs(inputs)
-        own = _gap(ours, _logits(twin, given))
-        if own == float("inf"):
+        expected, found = adapt(inputs)["input_ids"], given["input_ids"]
+        if torch.equal(expected, found):
+            own = _gap(ours, _logits(twin, given))
+        else:
+            own = float("inf")
             remark = (
-                f"its processor makes {given['input_ids'].shape[1]} tokens of the sample, ours "
-                f"{inputs['input_ids'].shape[1]}"
+                f"it makes {found.shape[1]} tokens of the sample, the checkpoint's "
+                f"{expected.shape[1]}, and they differ"
             )
     return Verification(
         opened_in=type(twin).__name__,

@@ -14,8 +14,13 @@ from PIL import Image as Pil
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from hocket._errors import CheckpointError
-from hocket.checkpoint.export import Source
+from hocket.checkpoint.export import ACCEPT, ExportOptions, Source
 from hocket.checkpoint.export._refusal import refusal
+from hocket.checkpoint.export._text import (
+    follow_in_template,
+    follow_in_tokenizer,
+    need_same_tokens,
+)
 from hocket.checkpoint.tools.tensors import read_json, write_json
 from hocket.tokens.tokenizer import IMAGE
 
@@ -39,15 +44,44 @@ _OPENAI_PARTS = """\
 """
 
 
-def write_text_files(source: Source, folder: Path, *, processor: str) -> None:
+def write_text_files(
+    source: Source, folder: Path, options: ExportOptions, *, processor: str
+) -> list[str]:
     """Write tokenizer, chat template and generation options for transformers of any version.
 
     Args:
         source: the checkpoint.
         folder: where to.
+        options: what the caller chose.
         processor: the target's processor class.
+
+    Returns:
+        What the user should know about the tokens.
+
+    Raises:
+        CheckpointError: the target would tokenise dialogues otherwise than the checkpoint.
     """
-    shutil.copyfile(source.folder / "tokenizer.json", folder / "tokenizer.json")
+    write_ruled_text_files(source, folder, processor=processor)
+    return need_same_tokens(source, folder, accept=ACCEPT in options.accept)
+
+
+def write_ruled_text_files(source: Source, folder: Path, *, processor: str) -> None:
+    """Write the same and leave comparing the tokens to the caller."""
+    document = follow_in_tokenizer(source, read_json(source.folder / "tokenizer.json"))
+    head = _OPENAI_PARTS + follow_in_template(source)
+    _write_text(source, folder, document, head, processor=processor)
+
+
+def write_plain_text_files(source: Source, folder: Path, *, processor: str) -> None:
+    """Write the same for a target whose own code follows the checkpoint's rules of text."""
+    document = read_json(source.folder / "tokenizer.json")
+    _write_text(source, folder, document, _OPENAI_PARTS, processor=processor)
+
+
+def _write_text(
+    source: Source, folder: Path, document: dict[str, Any], head: str, *, processor: str
+) -> None:
+    write_json(folder / "tokenizer.json", document)
     options = read_json(source.folder / "tokenizer_config.json")
     options.pop("auto_map", None)
     if options.get("tokenizer_class") == "TokenizersBackend":
@@ -56,7 +90,7 @@ def write_text_files(source: Source, folder: Path, *, processor: str) -> None:
         options["additional_special_tokens"] = options.pop("extra_special_tokens")
     write_json(folder / "tokenizer_config.json", options | {"processor_class": processor})
     template = (source.folder / "chat_template.jinja").read_text(encoding="utf-8")
-    (folder / "chat_template.jinja").write_text(_OPENAI_PARTS + template, encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(head + template, encoding="utf-8")
     if (source.folder / "generation_config.json").is_file():
         shutil.copyfile(source.folder / "generation_config.json", folder / "generation_config.json")
 

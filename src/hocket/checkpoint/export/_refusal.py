@@ -20,8 +20,16 @@ def refusal(target: str, part: str, found: object, expected: str) -> CheckpointE
     )
 
 
-def need_one_vision_tower(source: Source, target: str, towers: Sequence[str]) -> None:
+def need_one_vision_tower(
+    source: Source, target: str, towers: Sequence[str], *, lines: bool = False
+) -> None:
     """Check that pictures alone come in, through one tower that is read in the general way.
+
+    Args:
+        source: the checkpoint.
+        target: the export target.
+        towers: model types of towers that it has.
+        lines: whether positions may be a line, with a class token in front or without a patch.
 
     Raises:
         CheckpointError: there is an audio or video tower, none for pictures, another kind of
@@ -43,18 +51,26 @@ def need_one_vision_tower(source: Source, target: str, towers: Sequence[str]) ->
     kind = config.vision_config.model_type if config.vision_config is not None else "none"
     if kind not in towers:
         raise refusal(target, "model.vision.model_type", kind, " or ".join(towers))
-    need_plain_reading(target, "model.vision", config.vision_encoder)
+    need_plain_reading(target, "model.vision", config.vision_encoder, lines=lines)
 
 
-def need_plain_reading(target: str, part: str, encoder: Mapping[str, Any]) -> None:
+def need_plain_reading(
+    target: str, part: str, encoder: Mapping[str, Any], *, lines: bool = False
+) -> None:
     """Check that features are a hidden state of the tower and nothing more.
+
+    Args:
+        target: the export target.
+        part: what the tower is called in the configuration.
+        encoder: how it is read.
+        lines: whether positions may be a line, as with the option ``leading``.
 
     Raises:
         CheckpointError: they are scaled, or read by an encoder with options of its own.
     """
     if encoder["scale"] != 1.0:
         raise refusal(target, f"{part}.scale", encoder["scale"], "1.0")
-    if own := sorted(set(encoder) - _READ):
+    if own := sorted(set(encoder) - _READ - ({"leading"} if lines else set())):
         raise refusal(target, f"{part}.encoder", f"{encoder['kind']} with {own[0]}", "none")
 
 

@@ -110,6 +110,9 @@ def _check_whole(source: Source) -> None:
     Raises:
         CheckpointError: the checkpoint has a part that neither file has a place for.
     """
+    if source.config.shared_positions != 1:
+        shared = source.config.shared_positions
+        raise refusal(TARGET, "model.language.shared_positions", shared, "1")
     config = source.config
     if config.video_config is not None:
         kind = config.video_config.model_type

@@ -101,7 +101,7 @@ class InternVl:
             "text_config": text_config(source, target=TARGET),
         }
         write_json(folder / "config.json", document | shared_options(source))
-        write_text_files(source, folder, processor="InternVLProcessor")
+        notes = write_text_files(source, folder, options, processor="InternVLProcessor")
         size = {"height": layout["size"], "width": layout["size"]}
         write_json(
             folder / "preprocessor_config.json",
@@ -110,7 +110,7 @@ class InternVl:
             | pixel_options(layout),
         )
         wrapping = _WRAPPING.format(count=layout["rows_per_unit"], token=IMAGE)
-        return [wrapping, *video_notes(source)]
+        return [wrapping, *notes, *video_notes(source)]
 
     @staticmethod
     def verify(source: Source, folder: Path, options: ExportOptions) -> Verification:

@@ -13,7 +13,13 @@ from PIL import Image as Pil
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
 from hocket.checkpoint.export import ExportOptions, Source, Verification, exporters
-from hocket.checkpoint.export._compare import TEXT, compare_answers, open_strictly, random_picture
+from hocket.checkpoint.export._compare import (
+    TEXT,
+    compare_answers,
+    open_strictly,
+    question,
+    random_picture,
+)
 from hocket.checkpoint.export._files import (
     fixed_image_options,
     need_placeholder,
@@ -61,7 +67,7 @@ class Llava:
     @staticmethod
     def write(source: Source, folder: Path, options: ExportOptions) -> list[str]:
         """Write weights, ``config.json``, tokenizer and processor files."""
-        need_one_vision_tower(source, TARGET, TOWERS)
+        need_one_vision_tower(source, TARGET, TOWERS, lines=True)
         if source.config.vision_arrange is not None:
             kind = source.config.vision_arrange["kind"]
             raise refusal(TARGET, "model.vision.arrange", kind, "none")
@@ -82,14 +88,14 @@ class Llava:
             "vision_feature_select_strategy": strategy,
         }
         write_config(source, folder, fields, target=TARGET, cls="LlavaForConditionalGeneration")
-        write_text_files(source, folder, processor="LlavaProcessor")
-        squash = "SiglipImageProcessor" if strategy == "full" else "CLIPImageProcessor"
+        notes = write_text_files(source, folder, options, processor="LlavaProcessor")
+        squash = "CLIPImageProcessor" if class_tokens(source) else "SiglipImageProcessor"
         write_image_processor(
             folder,
             fixed_image_options(layout, squash=squash),
             processor_options(source, layout) | {"processor_class": "LlavaProcessor"},
         )
-        return video_notes(source)
+        return [*notes, *video_notes(source)]
 
     @staticmethod
     def verify(source: Source, folder: Path, options: ExportOptions) -> Verification:
@@ -101,7 +107,7 @@ class Llava:
             source,
             twin,
             {"images": [picture]},
-            text=IMAGE + TEXT,
+            text=question(source, "image"),
             adapt=without_spans,
             theirs=lambda _: prepare(processor, picture),
         )
@@ -139,10 +145,15 @@ def processor_options(source: Source, layout: dict[str, Any]) -> dict[str, Any]:
     strategy = feature_strategy(source)
     return {
         "image_token": IMAGE,
-        "num_additional_image_tokens": 1 if strategy == "default" else 0,
+        "num_additional_image_tokens": class_tokens(source),
         "patch_size": layout["patch"],
         "vision_feature_select_strategy": strategy,
     }
+
+
+def class_tokens(source: Source) -> int:
+    """Return how many positions the tower has in front of its patches."""
+    return 0 if source.config.vision_config.model_type == "siglip_vision_model" else 1
 
 
 def feature_strategy(source: Source) -> str:
@@ -152,6 +163,9 @@ def feature_strategy(source: Source) -> str:
         CheckpointError: another number of positions is dropped.
     """
     drop = source.config.vision_encoder["drop"]
+    if drop is None or drop < 0:
+        # All that show no patch.
+        drop = class_tokens(source)
     if drop not in (0, 1):
         raise refusal(TARGET, "model.vision.drop", drop, "0 or 1")
     return "default" if drop else "full"
@@ -163,11 +177,13 @@ def without_spans(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def prepare(processor: Any, picture: Any) -> dict[str, Any]:
-    """Return the sample as transformers' own processor prepares it."""
-    made = processor(
-        images=[Pil.fromarray(picture)],
-        text=[IMAGE + TEXT],
-        add_special_tokens=False,
+    """Return the sample as transformers' own processor and chat template prepare it."""
+    content = [{"type": "image", "image": Pil.fromarray(picture)}, {"type": "text", "text": TEXT}]
+    made = processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
         return_tensors="pt",
     )
     return dict(made.items())

@@ -19,7 +19,7 @@ from hocket.checkpoint.export._files import (
     tied,
     video_notes,
     vision_config,
-    write_text_files,
+    write_plain_text_files,
 )
 from hocket.checkpoint.export._refusal import (
     hidden_state_index,
@@ -28,6 +28,7 @@ from hocket.checkpoint.export._refusal import (
     refusal,
 )
 from hocket.checkpoint.export._rename import Rule, rename
+from hocket.checkpoint.export.llava import feature_strategy
 from hocket.checkpoint.tools.tensors import write_json, write_tensors
 
 TARGET = "llava_legacy"
@@ -57,7 +58,7 @@ class LlavaLegacy:
     @staticmethod
     def write(source: Source, folder: Path, options: ExportOptions) -> list[str]:
         """Write the flat model, its ``config.json``, the tokenizer and the tower's folder."""
-        need_one_vision_tower(source, TARGET, ("clip_vision_model",))
+        need_one_vision_tower(source, TARGET, ("clip_vision_model",), lines=True)
         if source.config.vision_arrange is not None:
             kind = source.config.vision_arrange["kind"]
             raise refusal(TARGET, "model.vision.arrange", kind, "none")
@@ -80,7 +81,9 @@ class LlavaLegacy:
             "mm_projector_type": projector,
             "mm_hidden_size": source.config.vision_config.hidden_size,
             "mm_vision_select_layer": layer,
-            "mm_vision_select_feature": "patch",
+            "mm_vision_select_feature": "patch"
+            if feature_strategy(source) == "default"
+            else "cls_patch",
             "mm_use_im_start_end": False,
             "mm_use_im_patch_token": False,
             "use_mm_proj": True,
@@ -89,7 +92,7 @@ class LlavaLegacy:
             "tokenizer_padding_side": "right",
         }
         write_json(folder / "config.json", document | shared_options(source))
-        write_text_files(source, folder, processor="LlavaProcessor")
+        write_plain_text_files(source, folder, processor="LlavaProcessor")
         _write_tower(source, folder / TOWER, layout, options)
         return [_NOTE, *video_notes(source)]
 

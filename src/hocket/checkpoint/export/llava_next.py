@@ -10,7 +10,12 @@ import torch
 from transformers import AutoProcessor, LlavaNextForConditionalGeneration
 
 from hocket.checkpoint.export import ExportOptions, Source, Verification, exporters
-from hocket.checkpoint.export._compare import TEXT, compare_answers, open_strictly, random_picture
+from hocket.checkpoint.export._compare import (
+    compare_answers,
+    open_strictly,
+    question,
+    random_picture,
+)
 from hocket.checkpoint.export._files import (
     pixel_options,
     video_notes,
@@ -35,7 +40,6 @@ from hocket.checkpoint.export.llava import (
     write_config,
 )
 from hocket.checkpoint.tools.tensors import write_tensors
-from hocket.tokens.tokenizer import IMAGE
 
 TARGET = "llava_next"
 NEXT_NAMES = (Rule("model.image_arrange.image_newline", "image_newline"), *NAMES)
@@ -75,7 +79,7 @@ class LlavaNext:
         )
         cls = "LlavaNextForConditionalGeneration"
         write_config(source, folder, fields, target=TARGET, cls=cls)
-        write_text_files(source, folder, processor="LlavaNextProcessor")
+        notes = write_text_files(source, folder, options, processor="LlavaNextProcessor")
         side = layout["size"]
         image = {
             "image_processor_type": "LlavaNextImageProcessor",
@@ -90,7 +94,7 @@ class LlavaNext:
             image | pixel_options(layout),
             processor_options(source, layout) | {"processor_class": "LlavaNextProcessor"},
         )
-        return [*([] if layout["snap"] else [_SNAP]), *video_notes(source)]
+        return [*([] if layout["snap"] else [_SNAP]), *notes, *video_notes(source)]
 
     @staticmethod
     def verify(source: Source, folder: Path, options: ExportOptions) -> Verification:
@@ -101,7 +105,7 @@ class LlavaNext:
             source,
             open_strictly(LlavaNextForConditionalGeneration, folder),
             {"images": [picture]},
-            text=IMAGE + TEXT,
+            text=question(source, "image"),
             adapt=lambda inputs: with_sizes(inputs, picture.shape[:2]),
             theirs=lambda _: prepare(processor, picture),
         )

@@ -76,7 +76,7 @@ class LlavaOnevision:
         )
         cls = "LlavaOnevisionForConditionalGeneration"
         write_config(source, folder, fields, target=TARGET, cls=cls)
-        write_text_files(source, folder, processor="LlavaOnevisionProcessor")
+        notes = write_text_files(source, folder, options, processor="LlavaOnevisionProcessor")
         pixels = {"size": {"height": side, "width": side}} | pixel_options(layout)
         video = pixels | {"video_processor_type": "LlavaOnevisionVideoProcessor"}
         write_image_processor(
@@ -98,7 +98,7 @@ class LlavaOnevision:
             },
         )
         write_json(folder / "video_preprocessor_config.json", video)
-        return [_SEVERAL, *([_VIDEOS] if source.processor.sampler else [])]
+        return [_SEVERAL, *notes, *([_VIDEOS] if source.processor.sampler else [])]
 
     @staticmethod
     def verify(source: Source, folder: Path, options: ExportOptions) -> Verification:

@@ -14,11 +14,17 @@ import torch
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from hocket.chat.template import read_template, template_names
-from hocket.checkpoint.export import ExportOptions, Source, Verification, exporters
+from hocket.checkpoint.export import ACCEPT, ExportOptions, Source, Verification, exporters
 from hocket.checkpoint.export._compare import TEXT, compare_answers, open_strictly, random_wave
-from hocket.checkpoint.export._files import shared_options, text_config, tied, write_text_files
+from hocket.checkpoint.export._files import (
+    shared_options,
+    text_config,
+    tied,
+    write_ruled_text_files,
+)
 from hocket.checkpoint.export._refusal import need_connector, need_plain_reading, refusal
 from hocket.checkpoint.export._rename import Rule, rename
+from hocket.checkpoint.export._text import need_same_tokens
 from hocket.checkpoint.tools.tensors import Entry, read_json, write_json, write_tensors
 from hocket.tokens.layout import options_of
 from hocket.tokens.layout.audio_mel import HOP, WINDOW, AudioMel
@@ -87,10 +93,16 @@ class Qwen2Audio:
             "text_config": text_config(source, target=TARGET) | {"tie_word_embeddings": False},
         }
         write_json(folder / "config.json", document | shared_options(source))
-        write_text_files(source, folder, processor="Qwen2AudioProcessor")
+        write_ruled_text_files(source, folder, processor="Qwen2AudioProcessor")
         _write_placeholder(source, folder)
+        notes = need_same_tokens(
+            source,
+            folder,
+            accept=ACCEPT in options.accept,
+            renamed={source.config.audio_token_id: _placeholder_id(source)},
+        )
         _write_processor(folder, layout)
-        notes = [
+        notes += [
             f"sounds: the target hears the first {layout.chunk_seconds:g} s of each; longer ones "
             "are several chunks here."
         ]

@@ -22,6 +22,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from hocket._errors import CheckpointError
 from hocket.chat.template import read_template, template_names
+from hocket.checkpoint.export import RULED
 from hocket.checkpoint.import_.description import Description
 from hocket.checkpoint.import_.language import (
     choose_template,
@@ -168,7 +169,7 @@ def native_template(native: Native, places: Mapping[str, str]) -> tuple[str, str
         return name, None, why
     for name in template_names():
         # An export of ours, which puts a translation of other names of parts in front.
-        if own.endswith(read_template(name)):
+        if own.endswith(read_template(name)) and RULED.strip() not in own:
             return name, None, f"chat template {name}, which is the checkpoint's own"
     for theirs, ours in places.items():
         own = own.replace(theirs, ours)

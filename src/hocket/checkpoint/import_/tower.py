@@ -61,8 +61,24 @@ def layout_options(folder: Path, kind: str, **more: Any) -> Options:
     return read_preprocessing(str(folder), layouts.get(kind)) | more
 
 
+def line_of_positions(model_type: str, feature: str) -> int | None:
+    """Return the option ``leading`` of the kind ``hf`` where what is selected is no grid.
+
+    The originals' ``cls_patch`` keeps all positions, so that CLIP's class token stays in front, and
+    ``patch`` drops the first one, which is a patch of SigLIP. None means the patches as a grid.
+
+    Args:
+        model_type: the encoder's.
+        feature: ``patch`` or ``cls_patch``.
+    """
+    leading = CLASS_TOKENS.get(model_type, 0)
+    if feature == "cls_patch" and leading:
+        return leading
+    return -1 if feature == "patch" and not leading else None
+
+
 def dropped_positions(model_type: str, feature: str) -> int:
-    """Return how many leading positions ``mm_vision_select_feature`` leaves out.
+    """Return how many leading positions ``mm_vision_select_feature`` leaves out of a grid.
 
     Args:
         model_type: the encoder's.

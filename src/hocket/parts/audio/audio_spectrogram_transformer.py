@@ -19,11 +19,9 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
-from hocket._options import read_options
 from hocket.parts.audio import audio_encoders
-from hocket.parts.encoder import Options
+from hocket.parts.encoder import Options, own_options
 
-_COMMON = ("layer", "drop", "scale")
 # Of AudioSet, as in ``ASTFeatureExtractor``, which halves what it divides.
 _MEAN, _STD = -4.2677393, 2 * 4.5689974
 
@@ -114,6 +112,4 @@ def _grid(config: PreTrainedConfig) -> tuple[int, int]:
 
 
 def _bands(options: Options) -> Bands:
-    own = {name: value for name, value in options.items() if name not in _COMMON}
-    own.pop("kind", None)
-    return read_options("audio encoder", AstOptions, own).bands
+    return own_options("audio encoder", AstOptions, options).bands

@@ -10,6 +10,7 @@ C width.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -20,7 +21,7 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from hocket._errors import ConfigError
 from hocket.parts.audio import audio_encoders
-from hocket.parts.encoder import Options
+from hocket.parts.encoder import Options, own_options
 from hocket.parts.sequences import places_of
 
 BLOCK = 48
@@ -30,6 +31,17 @@ _UNFIT = {
     "Choose 'sew', which has the same frames.",
 }
 _NEEDED = {"conv_kernel", "conv_stride", "hidden_size"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HfWaveOptions:
+    """Options of the kind ``hf``.
+
+    Attributes:
+        block: positions of a unit, of which a sound has as many as it needs.
+    """
+
+    block: int = BLOCK
 
 
 @audio_encoders.register
@@ -54,7 +66,7 @@ class HfWave:
     @staticmethod
     def grid(config: PreTrainedConfig, options: Options) -> tuple[int, int]:
         """Return (1, frames of a block)."""
-        return 1, int(options.get("block", BLOCK))
+        return 1, own_options("audio encoder", HfWaveOptions, options).block
 
     @staticmethod
     def inputs(config: PreTrainedConfig, options: Options) -> dict[str, Any]:
@@ -84,7 +96,7 @@ class HfWave:
             )
         window, stride = reach(config)
         return {
-            "block": int(options.get("block", BLOCK)),
+            "block": own_options("audio encoder", HfWaveOptions, options).block,
             "encoder_window": window,
             "encoder_stride": stride,
         }
@@ -98,7 +110,7 @@ class HfWave:
         lengths: Tensor | None = None,
     ) -> Tensor:
         """Return (U, P, C) of samples (U, 2, N); padding is zero."""
-        positions, (window, stride) = int(options.get("block", BLOCK)), reach(tower.config)
+        (_, positions), (window, stride) = HfWave.grid(tower.config, options), reach(tower.config)
         counts = torch.ones(len(inputs), dtype=torch.int64) if spans is None else spans[:, 0].cpu()
         sounds = [_joined(units, positions * stride) for units in inputs.split(counts.tolist())]
         frames = [(len(sound) - window) // stride + 1 for sound in sounds]

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from hocket.parts.audio import audio_encoders
-from hocket.parts.encoder import Options
+from hocket.parts.encoder import NoOptions, Options, own_options
 
 POOL = 2
 
@@ -43,7 +43,12 @@ class Qwen2AudioEncoder:
 
     @staticmethod
     def inputs(config: PreTrainedConfig, options: Options) -> dict[str, Any]:
-        """Return the mel bins, the mel frames of a position and the positions of a frame."""
+        """Return the mel bins, the mel frames of a position and the positions of a frame.
+
+        Raises:
+            ConfigError: an option is unknown.
+        """
+        own_options("audio encoder", NoOptions, options)
         pool = POOL if options["layer"] == -1 else 1
         return {"mels": int(config.num_mel_bins), "encoder_stride": 2, "encoder_pool": pool}
 

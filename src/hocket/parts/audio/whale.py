@@ -15,6 +15,7 @@ the longest sound, C width, A heads, E width of a head.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from hocket._errors import ConfigError, MediaError
 from hocket.parts.audio import audio_encoders
 from hocket.parts.audio._whale_stream import Heard, WhaleStream
-from hocket.parts.encoder import Options
+from hocket.parts.encoder import Options, own_options
 from hocket.parts.sequences import places_of
 
 STRIDE = 4
@@ -343,12 +344,20 @@ AutoConfig.register("whale", WhaleConfig, exist_ok=True)
 AutoModel.register(WhaleConfig, WhaleModel, exist_ok=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class WhaleOptions:
+    """Options of the kind ``whale``.
+
+    Attributes:
+        block: positions of a unit, of which a sound has as many as it needs.
+    """
+
+    block: int = BLOCK
+
+
 @audio_encoders.register
 class Whale:
-    """VITA's audio encoder; takes blocks of filter banks, float (U, M, F).
-
-    Its own option ``block`` is the number of positions of a block.
-    """
+    """VITA's audio encoder; takes blocks of filter banks, float (U, M, F)."""
 
     @staticmethod
     def build(config: PreTrainedConfig) -> PreTrainedModel:
@@ -363,14 +372,14 @@ class Whale:
     @staticmethod
     def grid(config: PreTrainedConfig, options: Options) -> tuple[int, int]:
         """Return (1, positions of a block)."""
-        return 1, int(options.get("block", BLOCK))
+        return 1, own_options("audio encoder", WhaleOptions, options).block
 
     @staticmethod
     def inputs(config: PreTrainedConfig, options: Options) -> dict[str, Any]:
         """Return the mel bins, the positions of a block and of the longest sound."""
         return {
             "mels": int(config.num_mel_bins),
-            "block": int(options.get("block", BLOCK)),
+            "block": Whale.grid(config, options)[1],
             "encoder_stride": STRIDE,
             "encoder_window": WINDOW,
             "max_positions": int(config.max_positions),

@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from hocket.parts.audio import audio_encoders
-from hocket.parts.encoder import Options
+from hocket.parts.encoder import NoOptions, Options, own_options
 
 
 @audio_encoders.register
@@ -33,7 +33,12 @@ class Whisper:
 
     @staticmethod
     def inputs(config: PreTrainedConfig, options: Options) -> dict[str, Any]:
-        """Return the mel bins."""
+        """Return the mel bins.
+
+        Raises:
+            ConfigError: an option is unknown.
+        """
+        own_options("audio encoder", NoOptions, options)
         return {"mels": int(config.num_mel_bins)}
 
     @staticmethod

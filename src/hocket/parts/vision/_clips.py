@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from hocket._errors import ConfigError
-from hocket.parts.encoder import Options
+from hocket.parts.encoder import NoOptions, Options, own_options
 from hocket.parts.vision.hf import check_size, only_patches
 
 
@@ -75,8 +75,9 @@ class ClipEncoder(ABC):
         """Return the side of a frame and of a patch in pixels.
 
         Raises:
-            ConfigError: a clip is not made of whole tubelets.
+            ConfigError: a clip is not made of whole tubelets, or an option is unknown.
         """
+        own_options("vision encoder", NoOptions, options)
         clip = cls.clip(config)
         if clip.frames % clip.tubelet:
             raise ConfigError(

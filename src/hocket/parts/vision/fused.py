@@ -21,7 +21,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from hocket._errors import ConfigError
 from hocket._options import read_options
-from hocket.parts.encoder import EncoderKind, Options
+from hocket.parts.encoder import EncoderKind, NoOptions, Options, own_options
 from hocket.parts.vision import vision_encoders
 from hocket.parts.vision.hf import check_size
 
@@ -179,8 +179,10 @@ class Fused:
         """Return the largest side, what a position shows, and the identity of pixels.
 
         Raises:
-            ConfigError: a tower takes no square pictures, or a hidden state is chosen for all.
+            ConfigError: a tower takes no square pictures, a hidden state is chosen for all, or an
+                option is unknown.
         """
+        own_options("vision encoder", NoOptions, options)
         if options["layer"] != -1 or options["drop"] > 0:
             raise ConfigError(
                 f"vision encoder 'fused': layer is {options['layer']} and drop {options['drop']}, "

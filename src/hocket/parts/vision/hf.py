@@ -4,24 +4,39 @@ CLIP, SigLIP, InternViT, DINOv2, DINOv3, ViT, DeiT, BEiT, AIMv2 and others need 
 their class tokens and registers stand before the patches, whatever their number. Sizes may be one
 number or (height, width) with two equal ones, as InternViT's are.
 
-The option ``leading`` is the number of such tokens that stay in front of the patches (LLaVA's
-``cls_patch``, with ``drop`` 0): the positions are one line then, for connectors that need no grid.
+With the option ``leading`` the positions are one line, for connectors that need no grid: so many
+such tokens stay in front of the patches (LLaVA's ``cls_patch``, with ``drop`` 0), or so many
+patches are missing there (VILA's ``patch`` on SigLIP, which has no class token: -1, with ``drop``
+1).
 
 Letters: U pictures, S side of a picture in pixels, P positions, C width.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from hocket._errors import AlignmentError, ConfigError
-from hocket.parts.encoder import Options
+from hocket.parts.encoder import Options, own_options
 from hocket.parts.vision import vision_encoders
 
 _NEEDED = ("image_size", "patch_size", "hidden_size")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HfVisionOptions:
+    """Options of the kind ``hf``.
+
+    Attributes:
+        leading: tokens that stay in front of the patches, or, below 0, patches that are dropped
+            there; 0 keeps the patches as a grid.
+    """
+
+    leading: int = 0
 
 
 @vision_encoders.register
@@ -50,14 +65,10 @@ class HfVision:
         """Return the side of a picture and of a patch in pixels.
 
         Raises:
-            ConfigError: the configuration knows neither.
+            ConfigError: the configuration knows neither, or an option is unknown.
         """
-        if not set(_NEEDED) <= config.to_dict().keys():
-            raise ConfigError(
-                f"{config.model_type!r} is no encoder of square pictures. "
-                "Choose one such as 'siglip_vision_model' or 'clip_vision_model'."
-            )
-        return {"size": square(config.image_size), "patch": square(config.patch_size)}
+        own_options("vision encoder", HfVisionOptions, options)
+        return square_inputs(config)
 
     @staticmethod
     def encode(
@@ -71,6 +82,20 @@ class HfVision:
         check_size(tower.config.model_type, inputs, square(tower.config.image_size))
         x = hidden_state(tower, inputs, layer=options["layer"])
         return only_patches(x, drop=options["drop"], grid=HfVision.grid(tower.config, options))
+
+
+def square_inputs(config: PreTrainedConfig) -> dict[str, Any]:
+    """Return the side of a picture and of a patch in pixels.
+
+    Raises:
+        ConfigError: the configuration knows neither.
+    """
+    if not set(_NEEDED) <= config.to_dict().keys():
+        raise ConfigError(
+            f"{config.model_type!r} is no encoder of square pictures. "
+            "Choose one such as 'siglip_vision_model' or 'clip_vision_model'."
+        )
+    return {"size": square(config.image_size), "patch": square(config.patch_size)}
 
 
 def only_patches(x: Tensor, *, drop: int | None, grid: tuple[int, int]) -> Tensor:

@@ -21,12 +21,9 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from hocket._errors import ConfigError
-from hocket._options import read_options
-from hocket.parts.encoder import Options
+from hocket.parts.encoder import Options, own_options
 from hocket.parts.vision import vision_encoders
 from hocket.parts.vision.hf import HfVision, check_size, only_patches
-
-_COMMON = ("layer", "drop", "scale")
 
 
 class Select(StrEnum):
@@ -136,5 +133,4 @@ def _select(options: Options) -> Select:
     Raises:
         ConfigError: an option is unknown.
     """
-    own = {name: value for name, value in options.items() if name not in _COMMON}
-    return read_options("vision encoder", RadioOptions, own).select
+    return own_options("vision encoder", RadioOptions, options).select

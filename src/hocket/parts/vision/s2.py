@@ -21,12 +21,9 @@ from torch.nn import functional
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from hocket._errors import ConfigError
-from hocket._options import read_options
-from hocket.parts.encoder import Options
+from hocket.parts.encoder import Options, own_options
 from hocket.parts.vision import vision_encoders
-from hocket.parts.vision.hf import HfVision
-
-_COMMON = ("layer", "drop", "scale")
+from hocket.parts.vision.hf import HfVision, square_inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +71,7 @@ class S2Vision:
         Raises:
             ConfigError: the tower takes no square pictures, or not the squares of a scale.
         """
-        size = int(HfVision.inputs(config, options)["size"])
+        size = int(square_inputs(config)["size"])
         own = _read(config, options)
         for scale in own.scales:
             pieces = _pieces(scale, own.max_split)
@@ -154,9 +151,8 @@ def _read(config: PreTrainedConfig, options: Options) -> S2Options:
     Raises:
         ConfigError: an option is unknown, has the wrong type or is impossible.
     """
-    own = {name: value for name, value in options.items() if name not in _COMMON}
-    given = read_options("vision encoder", S2Options, own)
-    size = int(HfVision.inputs(config, options)["size"])
+    given = own_options("vision encoder", S2Options, options)
+    size = int(square_inputs(config)["size"])
     scales = given.scales or (size, 2 * size, 3 * size)
     if min(scales) < 1 or given.max_split < 0 or not -len(scales) <= given.output < len(scales):
         raise ConfigError(

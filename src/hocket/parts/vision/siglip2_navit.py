@@ -28,7 +28,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput
 
 from hocket._errors import ConfigError
-from hocket.parts.encoder import Options
+from hocket.parts.encoder import NoOptions, Options, own_options
 from hocket.parts.vision import vision_encoders
 
 Grid = tuple[int, int, int]
@@ -325,8 +325,10 @@ class Siglip2Navit:
         """Return the sides of a patch and of a cell, and the frames of a patch.
 
         Raises:
-            ConfigError: windows are smaller than a cell, or heads cannot be rotated.
+            ConfigError: windows are smaller than a cell, heads cannot be rotated, or an option is
+                unknown.
         """
+        own_options("vision encoder", NoOptions, options)
         if len(full_blocks(config)) < config.num_hidden_layers and window_cells(config) < 1:
             raise ConfigError(
                 f"'siglip2_navit': window_size is {config.window_size}, expected at least "

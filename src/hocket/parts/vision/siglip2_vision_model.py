@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from hocket._errors import ConfigError
-from hocket.parts.encoder import Options
+from hocket.parts.encoder import NoOptions, Options, own_options
 from hocket.parts.vision import vision_encoders
 from hocket.parts.vision.hf import HfVision, check_size, only_patches
 
@@ -47,8 +47,9 @@ class Siglip2Vision:
         """Return the side of a picture and of a patch in pixels.
 
         Raises:
-            ConfigError: the patches make no square.
+            ConfigError: the patches make no square, or an option is unknown.
         """
+        own_options("vision encoder", NoOptions, options)
         side = math.isqrt(config.num_patches)
         if side**2 != config.num_patches:
             raise ConfigError(

@@ -151,10 +151,17 @@ def _add_characters(
 def _add_leading_space(plan: FilePlan, document: dict[str, Any], *, chunked: bool) -> None:
     """Say whether a space comes in front of text; llama.cpp tokenises what media part by itself."""
     rule = document.get("pre_tokenizer") or {}
-    scheme = rule.get("prepend_scheme", "never") if rule.get("type") == "Metaspace" else "never"
-    always = scheme == "always" or "Prepend" in _types(document.get("normalizer"))
-    plan.keys["tokenizer.ggml.add_space_prefix"] = always
-    if scheme == "first":
+    spaces = [one for one in rule.get("pretokenizers", [rule]) if one.get("type") == "Metaspace"]
+    schemes = {one.get("prepend_scheme", "always") for one in spaces}
+    always = "always" in schemes or "Prepend" in _types(document.get("normalizer"))
+    first = not always and "first" in schemes
+    plan.keys["tokenizer.ggml.add_space_prefix"] = always or (first and chunked)
+    if first and chunked:
+        plan.notes.append(
+            "llama.cpp puts a space before the text behind each special token; the checkpoint "
+            "does so at the start and behind media alone, so from the second turn on tokens differ."
+        )
+    elif first:
         plan.notes.append(
             "the tokenizer puts a space before a text that starts with no special token; "
             "llama.cpp, as exported, never does."

@@ -100,7 +100,7 @@ def _check(source: Source) -> None:
     if tower.model_type != _TOWER:
         raise refusal(TARGET, "model.vision.model_type", tower.model_type, _TOWER)
     need_plain_reading(TARGET, "model.vision", encoder)
-    if encoder["drop"]:
+    if encoder["drop"] not in (None, -1, 0):
         raise refusal(TARGET, "model.vision.drop", encoder["drop"], "0")
     if config.vision_arrange is not None:
         raise refusal(TARGET, "model.vision.arrange", config.vision_arrange["kind"], "none")

@@ -44,9 +44,9 @@ from hocket.checkpoint.import_.origin import Origin
 from hocket.checkpoint.import_.projector import linear_part, linear_rules
 from hocket.checkpoint.import_.table import COMPUTED, Move, Rule, Skip
 from hocket.checkpoint.import_.tower import (
-    CLASS_TOKENS,
     dropped_positions,
     layout_options,
+    line_of_positions,
     read_tower,
     selected_layer,
     tower_rules,
@@ -257,15 +257,14 @@ def _vision(config: Mapping[str, Any], folder: Path) -> TowerSpec:
     model_type, options = read_tower(folder)
     projector = linear_part(str(config["mm_projector_type"]))
     feature = str(config.get("mm_vision_select_feature", "patch"))
-    # A linear projector needs no grid, so that LLaVA may keep the class token.
-    leading = CLASS_TOKENS.get(model_type, 0)
-    kept = leading if feature == "cls_patch" and not config.get("s2") else 0
+    # A projector of single rows needs no grid. S2 does, and refuses what is none.
+    line = None if config.get("s2") else line_of_positions(model_type, feature)
     spec = TowerSpec(
         model_type=model_type,
         config=options,
         layer=selected_layer(model_type, options, int(config.get("mm_vision_select_layer", -2))),
-        drop=0 if kept else dropped_positions(model_type, feature),
-        encoder=PartSpec(kind="hf", options={"leading": kept}) if kept else None,
+        drop=dropped_positions(model_type, feature) if line is None else int(line < 0),
+        encoder=None if line is None else PartSpec(kind="hf", options={"leading": line}),
         layout=PartSpec(kind="image_fixed", options=layout_options(folder, "image_fixed")),
         connector=projector,
     )

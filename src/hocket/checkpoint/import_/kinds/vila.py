@@ -39,6 +39,7 @@ from hocket.checkpoint.import_.table import COMPUTED, Rule
 from hocket.checkpoint.import_.tower import (
     dropped_positions,
     layout_options,
+    line_of_positions,
     read_tower,
     selected_layer,
     tower_rules,
@@ -59,6 +60,12 @@ LATER = ("image_encoder", "video_encoder", "min_tiles", "max_tiles", "dynamic_s2
 _TEMPLATES = {"<|start_header_id|>": "llama_3", "<|im_start|>": "chatml_direct"}
 # Yi-34B, whose tokenizer VILA opens without `legacy=False`.
 _YI = (60, 56)
+# Connectors that read each position by itself, whatever their number.
+_ROW_BY_ROW = ("identity", "linear", "mlp")
+_WALKS = (
+    "NaVILA's files are the same: if this is one, import it as navila, whose videos are walks "
+    "(frames from the whole past, the newest last)"
+)
 
 
 @importers.register
@@ -77,7 +84,8 @@ class Vila:
         Raises:
             CheckpointError: a folder is missing, or an option has no counterpart.
         """
-        return describe_vila(origin, sampler="uniform")
+        described = describe_vila(origin, sampler="uniform")
+        return replace(described, notes=(*described.notes, _WALKS))
 
 
 def describe_vila(origin: Origin, *, sampler: str) -> Description:
@@ -196,11 +204,16 @@ def vila_tower(config: Mapping[str, Any], folder: Path, connector: PartSpec) -> 
             f"image_aspect_ratio is {aspect!r}, expected resize or pad. "
             "This importer cannot open it."
         )
+    feature = str(config.get("mm_vision_select_feature", "patch"))
+    line = line_of_positions(model_type, feature)
+    if config.get("s2") or connector.kind not in _ROW_BY_ROW:
+        line = None
     spec = TowerSpec(
         model_type=model_type,
         config=options,
+        encoder=None if line is None else PartSpec(kind="hf", options={"leading": line}),
         layer=selected_layer(model_type, options, int(config.get("mm_vision_select_layer", -2))),
-        drop=dropped_positions(model_type, str(config.get("mm_vision_select_feature", "patch"))),
+        drop=dropped_positions(model_type, feature) if line is None else int(line < 0),
         layout=PartSpec(
             kind="image_fixed", options=layout_options(folder, "image_fixed", **fits[aspect])
         ),
