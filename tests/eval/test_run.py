@@ -9,8 +9,9 @@ from tests.train.toy_run import build_model, data_spec, write_rows
 
 from hocket.data.mixture import open_source
 from hocket.eval.interval import share
+from hocket.eval.metrics.exact_match import normalise
 from hocket.eval.question import Question, questions_of
-from hocket.eval.run import Scored, accuracy, accuracy_by, evaluate, normalise
+from hocket.eval.run import Scored, accuracy, accuracy_by, evaluate
 from hocket.infer.engine import Engine
 from hocket.infer.sampling import Sampling
 

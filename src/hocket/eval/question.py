@@ -6,12 +6,13 @@ dialogue is asked with the right history.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hocket.chat.conversation import Conversation, Message, Part, Role, Text
+from hocket.chat.conversation import Conversation, Json, Message, Part, Role, Text
+from hocket.eval.metrics import Record
 from hocket.media.audio import Audio
 from hocket.media.image import Image
 
@@ -29,6 +30,10 @@ class Question:
         modality: the media that the question is about: ``image``, ``audio``, ``video``, several
             joined by ``+``, or ``text``.
         task: the row's own name of its task, or the modality.
+        key: what a metric compares with, if more than the target: several answers, a box.
+        group: the part of a benchmark that it belongs to.
+        cluster: what it shares with other questions, such as the picture.
+        meta: other fields of the row, for metrics and reports.
     """
 
     id: str
@@ -36,6 +41,22 @@ class Question:
     target: str
     modality: str
     task: str
+    key: Json = None
+    group: str = ""
+    cluster: str = ""
+    meta: Mapping[str, Json] = field(default_factory=dict)
+
+    def record(self, answer: str) -> Record:
+        """Return what metrics see of this question and its answer."""
+        return Record(
+            id=self.id,
+            answer=answer,
+            target=self.target,
+            key=self.key,
+            group=self.group,
+            cluster=self.cluster,
+            meta=self.meta,
+        )
 
 
 def questions_of(conversations: Iterable[Conversation]) -> Iterator[Question]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hocket.eval.interval import Share, share
+from hocket.eval.metrics.exact_match import normalise
 from hocket.eval.question import Question
 from hocket.infer.engine import Engine
 from hocket.infer.sampling import Sampling
@@ -25,11 +25,6 @@ class Scored:
     question: Question
     answer: str
     right: bool
-
-
-def normalise(text: str) -> str:
-    """Lower-case, without punctuation at the ends and with single spaces."""
-    return re.sub(r"\s+", " ", text).strip(" \t\n.,;:!?\"'").lower()
 
 
 def evaluate(

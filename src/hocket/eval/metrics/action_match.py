@@ -1,0 +1,66 @@
+"""Next actions of a robot: whether an answer orders the same as the expert did (NaVILA's rows)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hocket.eval.metrics import Metric, Record, Stat, mean, metrics
+
+_KINDS = (
+    ("stop", re.compile(r"\bstop\b", re.IGNORECASE)),
+    ("forward", re.compile(r"is move forward", re.IGNORECASE)),
+    ("left", re.compile(r"is turn left", re.IGNORECASE)),
+    ("right", re.compile(r"is turn right", re.IGNORECASE)),
+)
+_SIZES = {"forward": (25, 50, 75), "left": (15, 30, 45), "right": (15, 30, 45), "stop": (0,)}
+_NUMBER = re.compile(r"\d+")
+
+
+@metrics.register
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionMatch(Metric):
+    """Share of decisions equal to the expert's, kind and size; and of kinds alone.
+
+    Answers are read as NaVILA's evaluation reads them; what cannot be read is wrong and invalid.
+    """
+
+    def stat(self, record: Record) -> Stat:
+        """Measure one answer."""
+        said, wanted = read_action(record.answer), read_action(record.target)
+        kind = bool(said and wanted and said[0] == wanted[0])
+        return Stat(
+            score=float(said is not None and said == wanted),
+            parsed=f"{said[0]} {said[1]}" if said else "",
+            valid=said is not None,
+            parts={"kind": float(kind)},
+        )
+
+    def reduce(self, stats: Sequence[Stat]) -> dict[str, float]:
+        """Return the share of equal decisions, of equal kinds, and of unreadable answers."""
+        kinds = [float(stat.parts["kind"] == 1) for stat in stats]
+        invalid = [float(not stat.valid) for stat in stats]
+        return {
+            **super(ActionMatch, self).reduce(stats),
+            "kind": mean(kinds),
+            "invalid": mean(invalid),
+        }
+
+
+def read_action(text: str) -> tuple[str, int] | None:
+    """Return kind and size (centimetres or degrees) of an action, or None.
+
+    A size that is no multiple of the smallest becomes the nearest of the three; without a number
+    it is the smallest.
+    """
+    for kind, pattern in _KINDS:
+        if not pattern.search(text):
+            continue
+        sizes = _SIZES[kind]
+        found = _NUMBER.search(text) if kind != "stop" else None
+        size = int(found[0]) if found else sizes[0]
+        if kind != "stop" and size % sizes[0]:
+            size = min(sizes, key=lambda one: abs(one - size))
+        return kind, size if kind != "stop" else 0
+    return None

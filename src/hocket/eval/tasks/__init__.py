@@ -1,0 +1,1 @@
+"""Benchmarks: one file per task, registered under the file's name with `hocket.eval.task.tasks`."""

@@ -1,0 +1,19 @@
+"""RxR as NaVILA's rows: the next action of a robot that follows an instruction."""
+
+from __future__ import annotations
+
+from hocket.eval.task import Anchor, Task, tasks
+from hocket.eval.tasks._next_action import next_action
+
+
+@tasks.register
+def task() -> Task:
+    """Return RxR's decisions, one by one; `hocket nav` drives."""
+    anchor = Anchor(
+        model="NaVILA-8B",
+        metric="success_rate",
+        value=49.3,
+        source="public tables that quote arXiv 2412.04453",
+        note="of closed-loop driving in RxR-CE, which this open-loop task does not measure",
+    )
+    return next_action("RxR", anchors=(anchor,))
