@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hocket.chat.conversation import Conversation, Message, Role, Text
-    from hocket.infer.engine import Answer, Engine, prompt
+    from hocket.infer.engine import Engine, prompt
+    from hocket.infer.grammar import Constraint
+    from hocket.infer.options import EngineOptions
+    from hocket.infer.request import Answer, Completion, FinishReason, Handle, Piece
     from hocket.infer.sampling import Sampling
     from hocket.media.audio import Audio
     from hocket.media.image import Image
@@ -46,10 +49,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Answer": "hocket.infer.engine",
+    "Answer": "hocket.infer.request",
     "Audio": "hocket.media.audio",
+    "Completion": "hocket.infer.request",
+    "Constraint": "hocket.infer.grammar",
     "Conversation": "hocket.chat.conversation",
     "Engine": "hocket.infer.engine",
+    "EngineOptions": "hocket.infer.options",
+    "FinishReason": "hocket.infer.request",
+    "Handle": "hocket.infer.request",
     "HocketConfig": "hocket.model.config",
     "HocketForConditionalGeneration": "hocket.model.modeling",
     "HocketModel": "hocket.model.modeling",
@@ -57,6 +65,7 @@ _HOMES = {
     "Image": "hocket.media.image",
     "Message": "hocket.chat.conversation",
     "ModelSpec": "hocket.model.spec",
+    "Piece": "hocket.infer.request",
     "Role": "hocket.chat.conversation",
     "Sampling": "hocket.infer.sampling",
     "Text": "hocket.chat.conversation",
@@ -70,10 +79,15 @@ __all__ = [
     "Answer",
     "Audio",
     "CheckpointError",
+    "Completion",
     "ConfigError",
+    "Constraint",
     "Conversation",
     "DataError",
     "Engine",
+    "EngineOptions",
+    "FinishReason",
+    "Handle",
     "HocketConfig",
     "HocketError",
     "HocketForConditionalGeneration",
@@ -85,6 +99,7 @@ __all__ = [
     "Message",
     "MissingExtraError",
     "ModelSpec",
+    "Piece",
     "ReaderError",
     "Role",
     "Sampling",

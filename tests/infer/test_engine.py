@@ -14,6 +14,7 @@ from hocket._errors import ConfigError, DataError
 from hocket.chat.conversation import Conversation, Message, Role, Text
 from hocket.chat.template import read_template
 from hocket.data.mixture import open_source
+from hocket.infer.draw import Drawn
 from hocket.infer.engine import Engine, prompt
 from hocket.infer.sampling import Sampling
 from hocket.tokens.processor import HocketProcessor
@@ -174,9 +175,7 @@ def speak(engine: Engine, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
             yield tokenizer.eos_token_id
 
     said = script()
-    monkeypatch.setattr(
-        "hocket.infer.engine.choose", lambda logits, *_: torch.tensor([next(said)] * len(logits))
-    )
+    monkeypatch.setattr("hocket.infer.scheduler.draw", lambda *_: Drawn(next(said)))
 
 
 def letter(byte: int) -> str:

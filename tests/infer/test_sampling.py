@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from hocket._errors import ConfigError
-from hocket.infer.sampling import Sampling, choose
+from hocket.infer.draw import choose
+from hocket.infer.sampling import Sampling
 
 
 @pytest.mark.parametrize(
@@ -21,15 +22,17 @@ from hocket.infer.sampling import Sampling, choose
         ({"top_k": 2, "top_p": 0.7}, [0.625, 0.375, 0, 0]),
         ({"temperature": 0.5}, [0.685, 0.247, 0.062, 0.007]),
         ({"temperature": 0.0}, [1, 0, 0, 0]),
+        ({"min_p": 0.5}, [0.625, 0.375, 0, 0]),
+        ({"min_p": 0.7}, [1, 0, 0, 0]),
     ],
 )
 def test_tokens_are_drawn_as_often_as_they_should(
     options: dict[str, float], expected: list[float]
 ) -> None:
-    logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]])).repeat(4000, 1)
+    logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
     sampling = Sampling(**({"temperature": 1.0} | options))  # type: ignore[arg-type]  # top_k is whole
-    drawn = choose(logits, sampling, torch.Generator().manual_seed(0))
-    shares = [float((drawn == token).float().mean()) for token in range(4)]
+    drawn = [choose(logits, sampling, choice=at % 2, position=at) for at in range(3000)]
+    shares = [drawn.count(token) / len(drawn) for token in range(4)]
     assert shares == pytest.approx(expected, abs=0.03)
     assert [share == 0 for share in shares] == [share == 0 for share in expected]
 

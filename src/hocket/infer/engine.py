@@ -1,61 +1,36 @@
 """The engine: conversations in, answers out.
 
-Chat, evaluation and every other caller use this class, so a prompt means the same everywhere.
-It knows a model and its processor; it must not know files, servers or benchmarks.
-
-Letters: B conversations of a batch, T tokens, V vocabulary.
+Chat, evaluation, the server and every other caller use this class, so a prompt means the same
+everywhere, and requests from all of them are answered together. It knows a model and its processor;
+it must not know files, servers or benchmarks.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-from transformers import DynamicCache
-
-from hocket._errors import DataError
+from hocket._errors import ConfigError
 from hocket.chat.conversation import Conversation, Message, Part, Role, Text
 from hocket.checkpoint.directory import load_checkpoint
 from hocket.checkpoint.loading import Placement
+from hocket.infer.grammar import Grammars
+from hocket.infer.options import EngineOptions, EngineState
 from hocket.infer.originals import OriginalCalls
-from hocket.infer.sampling import Sampling, choose
-from hocket.infer.thinking import ThinkingBudget, split_thought
+from hocket.infer.prompt import Prompt, PromptMaker
+from hocket.infer.request import Answer as Answer
+from hocket.infer.request import Handle, Piece, PromptTooLongError
+from hocket.infer.row import Language, Row
+from hocket.infer.sampling import Sampling
+from hocket.infer.scheduler import Scheduler
+from hocket.infer.scoring import score
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.accept import as_audio, as_image, as_list, as_video
-from hocket.tokens.batch import IGNORED, Batch, pad_batch
-from hocket.tokens.example import Example
+from hocket.tokens.example import Outline
 from hocket.tokens.processor import HocketProcessor
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model said.
-
-    Attributes:
-        text: the answer.
-        tokens: its token ids, the end token left out.
-        finished: whether the model ended it; False when it was cut at the limit.
-        prompt_tokens: tokens of the prompt, media included.
-    """
-
-    text: str
-    tokens: tuple[int, ...]
-    finished: bool
-    prompt_tokens: int
-
-    @property
-    def thought(self) -> str:
-        """What the model thought aloud, tags included; empty where it did not finish a thought."""
-        return split_thought(self.text)[0]
-
-    @property
-    def response(self) -> str:
-        """The answer without the thought, as Ovis 2.5's ``chat`` returns it."""
-        return split_thought(self.text)[1]
 
 
 def prompt(
@@ -89,31 +64,100 @@ def prompt(
 
 
 class Engine(OriginalCalls):
-    """Answers conversations with one model.
+    """Answers conversations with one model, many at a time.
+
+    Methods may be called from any thread. Work is done by whoever waits for an answer; a program
+    that does not wait, such as a server, calls `start` for a thread that does it.
 
     Args:
         model: the composite.
         processor: its processor.
+        options: limits.
     """
 
-    def __init__(self, model: HocketForConditionalGeneration, processor: HocketProcessor) -> None:
+    def __init__(
+        self,
+        model: HocketForConditionalGeneration,
+        processor: HocketProcessor,
+        options: EngineOptions | None = None,
+    ) -> None:
         self.model = model
         self.processor = processor
+        self.options = options or EngineOptions()
         # Some chat formats end a turn with one token and a text with another.
         ends = model.generation_config.eos_token_id
         found = ends if isinstance(ends, list) else [ends]
-        self._ends = {token for token in found if token is not None}
-        self._ends.add(int(processor.tokenizer.eos_token_id))
+        every = {token for token in found if token is not None}
+        every.add(int(processor.tokenizer.eos_token_id))
+        self._language = Language(processor.tokenizer, frozenset(every), _context(model))
+        self._prompts = PromptMaker(processor, model.config)
+        self._vocab_size = int(model.config.text_config.vocab_size)
+        self._grammars = Grammars(processor.tokenizer, vocab_size=self._vocab_size, ends=every)
+        self._scheduler = Scheduler(model, self.options)
 
     @classmethod
-    def load(cls, path: str | Path, placement: Placement | None = None) -> Engine:
+    def load(
+        cls,
+        path: str | Path,
+        placement: Placement | None = None,
+        options: EngineOptions | None = None,
+    ) -> Engine:
         """Open a checkpoint directory or a run's folder.
 
         Raises:
             CheckpointError: it cannot be opened.
         """
         loaded = load_checkpoint(path, placement)
-        return cls(loaded.model, loaded.processor)
+        return cls(loaded.model, loaded.processor, options)
+
+    @property
+    def context(self) -> int:
+        """Positions that the model has, prompt and answer together."""
+        return self._language.limit
+
+    @property
+    def state(self) -> EngineState:
+        """What the engine is doing, and what it has done."""
+        return self._scheduler.state()
+
+    def submit(
+        self,
+        question: Conversation | str,
+        sampling: Sampling | None = None,
+        *,
+        on_token: Callable[[Piece], None] | None = None,
+    ) -> Handle:
+        """Hand in a request; it is answered together with all others.
+
+        Media are decoded here, in the caller's thread.
+
+        Args:
+            question: a conversation that ends with a user or tool turn, or a text that is continued
+                as it is, without a chat template.
+            sampling: how tokens are drawn; `Sampling.n` answers are made.
+            on_token: called with each piece in the thread that runs the steps. What it raises
+                fails this request.
+
+        Raises:
+            DataError: the conversation does not end with a user or tool turn.
+            PromptTooLongError: the prompt leaves no room for an answer.
+            MediaError: a medium cannot be opened or decoded.
+            ConfigError: the model has no encoder for a medium, or a constraint cannot be used.
+            MissingExtraError: a constraint is wanted and llguidance is not installed.
+        """
+        chosen = sampling or Sampling()
+        made = self._prompt(question, chosen)
+        if strange := [token for token, _ in chosen.logit_bias if token >= self._vocab_size]:
+            raise ConfigError(
+                f"sampling: logit_bias names token {strange[0]}, but the vocabulary has "
+                f"{self._vocab_size}. Use ids of this model's tokenizer."
+            )
+        rows = []
+        for choice in range(chosen.n):
+            wanted = chosen.constraint
+            matcher = self._grammars.matcher(wanted) if wanted else None
+            rows.append(Row(made, chosen, choice, self._language, matcher))
+        return self._scheduler.submit(rows, on_token)
 
     def generate(
         self,
@@ -146,32 +190,20 @@ class Engine(OriginalCalls):
     def answer(
         self, conversations: Sequence[Conversation], sampling: Sampling | None = None
     ) -> list[Answer]:
-        """Answer a batch of conversations, each of which ends with a user turn.
+        """Answer conversations together, each of which ends with a user turn.
+
+        Of `Sampling.n` answers to each, the first is returned.
 
         Raises:
             DataError: a conversation does not end with a user or tool turn.
         """
-        chosen = sampling or Sampling()
-        if not conversations:
-            return []
-        examples = [self._encode(conversation, chosen) for conversation in conversations]
-        tokens: list[list[int]] = [[] for _ in examples]
-        ended = [False] * len(examples)
-        for step in self._steps(examples, chosen):
-            for row, token in enumerate(step.tolist()):
-                if ended[row]:
-                    continue
-                if token in self._ends:
-                    ended[row] = True
-                else:
-                    tokens[row].append(token)
-                    ended[row] = self._hits_stop(tokens[row], chosen)
-            if all(ended):
-                break
-        return [
-            Answer(self._text(ids, chosen), tuple(ids), done, len(example.outline.input_ids))
-            for ids, done, example in zip(tokens, ended, examples, strict=True)
-        ]
+        handles: list[Handle] = []
+        try:
+            handles.extend(self.submit(one, sampling) for one in conversations)
+            return [handle.result().answers[0] for handle in handles]
+        finally:
+            for handle in handles:
+                handle.cancel()
 
     def stream(
         self,
@@ -180,31 +212,20 @@ class Engine(OriginalCalls):
         *,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[str]:
-        """Yield the answer piece by piece; `stop` is asked before every token.
+        """Yield the answer piece by piece; `stop` is asked for every token.
 
         Raises:
             DataError: the conversation does not end with a user or tool turn.
         """
-        chosen = sampling or Sampling()
-        ids: list[int] = []
-        shown = 0
-        for step in self._steps([self._encode(conversation, chosen)], chosen):
-            if stop():
-                return
-            token = int(step[0])
-            ended = token in self._ends
-            if not ended:
-                ids.append(token)
-                ended = self._hits_stop(ids, chosen)
-            text = self._text(ids, chosen)
-            safe = len(text) if ended else _settled(text, chosen.stop)
-            if safe > shown:
-                yield text[shown:safe]
-                shown = safe
-            if ended:
-                return
-        if rest := self._text(ids, chosen)[shown:]:
-            yield rest
+        handle = self.submit(conversation, sampling)
+        try:
+            for piece in handle:
+                if stop():
+                    return
+                if piece.text and piece.choice == 0:
+                    yield piece.text
+        finally:
+            handle.cancel()
 
     def score(
         self, conversations: Sequence[Conversation], continuations: Sequence[str]
@@ -218,117 +239,63 @@ class Engine(OriginalCalls):
         Raises:
             DataError: the two lists differ in length, or a conversation ends with an answer.
         """
-        if len(conversations) != len(continuations):
-            raise DataError(
-                f"{len(conversations)} conversations but {len(continuations)} continuations."
+        return score(self.model, self.processor, conversations, continuations)
+
+    def step(self) -> bool:
+        """Give every answer under way one more token; say whether there was anything to do.
+
+        For callers that drive the engine themselves, such as tests.
+        """
+        return self._scheduler.step()
+
+    def start(self) -> None:
+        """Answer requests in a thread of the engine from now on."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """End that thread; requests that are left go on when somebody waits for them."""
+        self._scheduler.stop()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Answer requests in a thread of the engine inside a ``with`` block."""
+        self.start()
+        try:
+            yield
+        finally:
+            self.stop()
+
+    def forget(self) -> None:
+        """Drop what is kept of earlier prompts and media.
+
+        Call it after a change of the model that writes to no parameter, such as another active
+        adapter; changes of weights are noticed.
+        """
+        self._scheduler.forget()
+
+    def _prompt(self, question: Conversation | str, sampling: Sampling) -> Prompt:
+        outline: Outline
+        if isinstance(question, str):
+            outline = self._prompts.text_outline(question)
+            self._check_length(outline)
+            return self._prompts.make(None, outline)
+        outline = self._prompts.outline(question, thinking=sampling.thinking)
+        # Before anything is decoded.
+        self._check_length(outline)
+        return self._prompts.make(question, outline)
+
+    def _check_length(self, outline: Outline) -> None:
+        tokens = self._prompts.count_positions(outline)
+        if tokens >= self.context:
+            raise PromptTooLongError(
+                outline.source, tokens=tokens, limit=self.context, what="the model's context"
             )
-        if not conversations:
-            return []
-        examples = []
-        for conversation, text in zip(conversations, continuations, strict=True):
-            _check_open(conversation)
-            answered = Conversation(
-                id=conversation.id,
-                messages=(
-                    *(_untrained(message) for message in conversation.messages),
-                    Message(Role.ASSISTANT, (Text(text),)),
-                ),
-                tools=conversation.tools,
-                source=conversation.source,
-            )
-            examples.append(self.processor.encode(answered))
-        batch = self._batch(examples, side="right")
-        labels = batch["labels"][:, 1:]
-        with torch.inference_mode():
-            logits = self.model(**{k: v for k, v in batch.items() if k != "labels"}).logits
-        picked = logits[:, :-1].float().log_softmax(-1)
-        wanted = labels.clamp(min=0)[..., None]
-        scores = picked.gather(-1, wanted)[..., 0] * (labels != IGNORED)
-        return [float(value) for value in scores.sum(dim=1)]
-
-    def _encode(self, conversation: Conversation, sampling: Sampling) -> Example:
-        _check_open(conversation)
-        return self.processor.encode(conversation, for_answer=True, thinking=sampling.thinking)
-
-    def _batch(self, examples: Sequence[Example], *, side: Any) -> Batch:
-        pad = int(self.processor.tokenizer.pad_token_id)
-        batch = pad_batch(examples, pad_id=pad, side=side)
-        return {name: value.to(self.model.device) for name, value in batch.items()}  # type: ignore[attr-defined, return-value] # every value of a Batch is a tensor
-
-    def _steps(self, examples: Sequence[Example], sampling: Sampling) -> Iterator[Tensor]:
-        """Yield the next token int64 (B,) of every row, for ever or until the limit."""
-        batch = self._batch(examples, side="left")
-        mask = batch["attention_mask"]
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        cache = DynamicCache(config=self.model.config.text_config)
-        generator = torch.Generator(device=self.model.device).manual_seed(sampling.seed)
-        inputs: dict[str, Any] = {
-            name: value
-            for name, value in batch.items()
-            if name not in ("labels", "attention_mask", "input_ids")
-        }
-        ids = batch["input_ids"]
-        budget = self._budget(sampling)
-        for _ in range(sampling.max_new_tokens):
-            # Entered for each step, not around the yield, so that callers are left alone.
-            with torch.inference_mode():
-                output = self.model(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    position_ids=positions,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                    **inputs,
-                )
-                token = choose(output.logits[:, -1], sampling, generator)
-                token = budget.apply(token) if budget else token
-            yield token
-            inputs = {}
-            ids = token[:, None]
-            mask = torch.cat([mask, mask.new_ones((len(mask), 1))], dim=1)
-            positions = positions[:, -1:] + 1
-
-    def _budget(self, sampling: Sampling) -> ThinkingBudget | None:
-        if not sampling.thinking or not sampling.thinking_budget:
-            return None
-        limit, words = sampling.thinking_budget, self.processor.tokenizer
-        return ThinkingBudget(words, limit=limit, ends=self._ends)
-
-    def _text(self, ids: Sequence[int], sampling: Sampling) -> str:
-        text = str(self.processor.tokenizer.decode(ids, skip_special_tokens=False))
-        cuts = [at for stop in sampling.stop if (at := text.find(stop)) >= 0]
-        return text[: min(cuts)] if cuts else text
-
-    def _hits_stop(self, ids: Sequence[int], sampling: Sampling) -> bool:
-        if not sampling.stop:
-            return False
-        text = str(self.processor.tokenizer.decode(ids, skip_special_tokens=False))
-        return any(stop in text for stop in sampling.stop)
 
 
-def _check_open(conversation: Conversation) -> None:
-    if not conversation.messages or conversation.messages[-1].role is Role.ASSISTANT:
-        raise DataError(
-            f"{conversation.source}: must end with a user turn to be answered. Drop the last turn."
-        )
-
-
-def _settled(text: str, stops: Sequence[str]) -> int:
-    """Return how much of an unfinished answer no later token can take back.
-
-    A character cut between two tokens decodes to U+FFFD until it is whole, and the end of the text
-    may be the start of a stop text.
-    """
-    whole = text.rstrip("\ufffd")
-    held = 0
-    for stop in stops:
-        for length in range(min(len(stop) - 1, len(whole)), held, -1):
-            if whole.endswith(stop[:length]):
-                held = length
-                break
-    return len(whole) - held
-
-
-def _untrained(message: Message) -> Message:
-    return Message(message.role, message.parts, train=False)
+def _context(model: HocketForConditionalGeneration) -> int:
+    """Return the positions that the language model has."""
+    text = model.config.text_config.to_dict()
+    for name in ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length"):
+        if isinstance(text.get(name), int):
+            return int(text[name])
+    return sys.maxsize

@@ -2,16 +2,12 @@
 
 A model that has neither stopped thinking nor ended its answer after so many tokens is made to say
 that its time is over and to close its thought; its answer follows.
-
-Letters: B conversations of a batch, T tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 THINK_END = "</think>"
@@ -23,7 +19,7 @@ HURRY = (
 
 
 class ThinkingBudget:
-    """Watches the tokens of a batch and ends thoughts that are too long.
+    """Watches the tokens of one answer and ends a thought that is too long.
 
     Args:
         tokenizer: the model's tokenizer.
@@ -38,26 +34,29 @@ class ThinkingBudget:
         self._limit = limit
         self._ends = set(ends)
         self._hurry: list[int] = tokenizer(HURRY, add_special_tokens=False)["input_ids"]
-        self._said: list[Tensor] = []
-        self._cut = torch.zeros(0, dtype=torch.bool)
+        self._said: list[int] = []
+        self._cut = False
 
-    def apply(self, token: Tensor) -> Tensor:
-        """Return the next token int64 (B,) of every row: the chosen one, or the forced one."""
+    @property
+    def forces(self) -> bool:
+        """Whether the next token is forced."""
+        return self._cut and 0 <= len(self._said) - self._limit < len(self._hurry)
+
+    def apply(self, token: int) -> int:
+        """Return the next token: the chosen one, or the forced one."""
         late = len(self._said) - self._limit
         if late == 0:
-            rows = torch.stack(self._said, dim=1).tolist()
-            thinks = [self._still_thinks(row) for row in rows]
-            self._cut = torch.tensor(thinks, device=token.device)
-        if 0 <= late < len(self._hurry):
-            token = token.masked_fill(self._cut, self._hurry[late])
+            self._cut = self._still_thinks()
+        if self.forces:
+            token = self._hurry[late]
         self._said.append(token)
         return token
 
-    def _still_thinks(self, row: list[int]) -> bool:
-        """Say whether the tokens of a row neither end an answer nor close a thought."""
-        if self._ends.intersection(row):
+    def _still_thinks(self) -> bool:
+        """Say whether the tokens neither end an answer nor close a thought."""
+        if self._ends.intersection(self._said):
             return False
-        return THINK_END not in self._tokenizer.decode(row, skip_special_tokens=False)
+        return THINK_END not in self._tokenizer.decode(self._said, skip_special_tokens=False)
 
 
 def split_thought(text: str) -> tuple[str, str]:
