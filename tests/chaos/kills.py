@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -14,6 +15,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from safetensors.torch import load_file
+from tests.chaos.disk import close_folder, fill_disk, open_folder
 from tests.chaos.power import cut_power
 from tests.chaos.trainer import Case, start
 
@@ -24,7 +26,7 @@ from hocket.train.retention import checkpoints_of
 from hocket.train.state import read_state
 
 SECONDS = 300
-POLL_SECONDS = 0.001
+POLL_SECONDS = 0.003
 SAVING = ".tmp-"
 
 
@@ -35,6 +37,11 @@ class Fault(StrEnum):
     TERM = "SIGTERM"
     USR1 = "SIGUSR1"
     POWER = "power cut"
+    SHORT = "newest checkpoint: a file cut short"
+    FLIP = "newest checkpoint: a bit flipped"
+    FULL = "full disk"
+    CLOSED = "folder turned read-only"
+    SECOND = "second trainer, then SIGTERM"
 
 
 @dataclass(slots=True)
@@ -45,7 +52,7 @@ class Tally:
         stops: runs stopped.
         inside_save: of them, while a checkpoint was being written.
         lost: steps that had to be done again, of each stop.
-        torn: files and folders that cuts of the power took or changed.
+        torn: files and folders that were taken or changed behind the run's back.
     """
 
     stops: int = 0
@@ -65,6 +72,13 @@ class Ending:
 
     weights: str
     losses: tuple[tuple[str, int, float], ...]
+
+
+SIGNALS = {
+    Fault.TERM: signal.SIGTERM,
+    Fault.USR1: signal.SIGUSR1,
+    Fault.SECOND: signal.SIGTERM,
+}
 
 
 class ChaosError(AssertionError):
@@ -115,6 +129,8 @@ def run_chain(
             _join(process, home)
             return tallies
         tally = tallies[fault]
+        if fault is Fault.SECOND:
+            refuse_second(case, folder, home)
         done = _stop(process, out, fault)
         if (out / "model").exists():
             return tallies
@@ -122,6 +138,8 @@ def run_chain(
         tally.inside_save += inside
         if fault is Fault.POWER:
             tally.torn += cut_power(out, kept, rng)
+        elif fault in (Fault.SHORT, Fault.FLIP):
+            tally.torn += damage_newest(home, rng, flip=fault is Fault.FLIP)
         tally.lost.append(max(0, done - _steps(case, _newest(out))))
         _still_there(case, home)
     _join(start(folder, out, case.recipe, kept), home)
@@ -149,14 +167,66 @@ def _wait_for_a_moment(process: ForkServerProcess, out: Path, rng: random.Random
 def _stop(process: ForkServerProcess, out: Path, fault: Fault) -> int:
     """Stop a trainer; return the steps that it had done."""
     assert process.pid is not None
-    number = {Fault.TERM: signal.SIGTERM, Fault.USR1: signal.SIGUSR1}.get(fault, signal.SIGKILL)
-    os.kill(process.pid, number)
+    number = SIGNALS.get(fault, signal.SIGKILL)
+    # It may have ended by itself while a second one was refused.
+    with contextlib.suppress(ProcessLookupError):
+        if fault is Fault.FULL:
+            fill_disk(process.pid)
+        elif fault is Fault.CLOSED:
+            close_folder(out)
+        else:
+            os.kill(process.pid, number)
     process.join(SECONDS)
-    # 124: it saved and asks to be started again. A signal before it listens ends it, a late one
-    # finds it done.
-    if process.exitcode not in {-number, 124, 0}:
-        raise ChaosError(f"{fault} ended a trainer with code {process.exitcode}")
+    if fault is Fault.CLOSED:
+        open_folder(out)
+    # 124: it saved and asks to be started again; 3: it cannot write. A signal before it listens
+    # ends it, whatever comes late finds it done.
+    wanted = {3, 0} if fault in (Fault.FULL, Fault.CLOSED) else {-number, 124, 0}
+    if process.exitcode not in wanted:
+        process.kill()
+        raise ChaosError(
+            f"{fault} ended a trainer with code {process.exitcode}\n{_said(out.parent)}"
+        )
     return _lines(out / "log.jsonl")
+
+
+def damage_newest(home: Path, rng: random.Random, *, flip: bool) -> int:
+    """Cut a file of the newest checkpoint short, or flip a bit of it; return how many there were.
+
+    Raises:
+        ChaosError: the checkpoint still counts.
+    """
+    newest = _newest(home / "out")
+    if newest is None:
+        return 0
+    file = rng.choice(sorted(one for one in newest.rglob("*") if one.stat().st_size))
+    data = bytearray(file.read_bytes())
+    if flip:
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    else:
+        del data[rng.randrange(len(data)) :]
+    file.write_bytes(data)
+    if _newest(home / "out") == newest:
+        raise ChaosError(f"{file} was damaged, and nobody noticed")
+    (home / "saved.txt").unlink(missing_ok=True)
+    return 1
+
+
+def refuse_second(case: Case, folder: Path, home: Path) -> None:
+    """Start another trainer in the folder of one that trains.
+
+    Raises:
+        ChaosError: it was let in.
+    """
+    aside = home / "second"
+    (aside / "flushed").mkdir(parents=True, exist_ok=True)
+    second = start(folder, home / "out", case.recipe, aside / "flushed")
+    second.join(SECONDS)
+    told = (aside / "output.txt").read_text("utf-8", "replace")
+    # The first one may have ended before the second came.
+    if second.exitcode != 3 and not (home / "out" / "model").exists():
+        second.kill()
+        raise ChaosError(f"a second trainer ended with code {second.exitcode}: {told[-300:]}")
 
 
 def _saving(out: Path) -> bool:
@@ -204,9 +274,15 @@ def _join(process: ForkServerProcess, home: Path) -> None:
     process.join(SECONDS)
     if process.exitcode != 0:
         process.kill()
-        output = (home / "output.txt").read_text("utf-8", "replace").splitlines()[-12:]
-        raise ChaosError(f"a trainer did not go on: {process.exitcode}\n" + "\n".join(output))
+        raise ChaosError(f"a trainer did not go on: {process.exitcode}\n{_said(home)}")
+
+
+def _said(home: Path) -> str:
+    """Return the last lines that a chain's trainers wrote."""
+    lines = (home / "output.txt").read_text("utf-8", "replace").splitlines()
+    return "\n".join(lines[-12:])
 
 
 def _lines(log: Path) -> int:
-    return len(read_log(log))
+    # Looked at again and again while a trainer wants the processor.
+    return log.read_bytes().count(b"\n") if log.exists() else 0

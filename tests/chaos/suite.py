@@ -26,6 +26,9 @@ HEAD = (
 )
 
 
+TEARS = (Fault.POWER, Fault.SHORT, Fault.FLIP)
+
+
 @dataclass(slots=True)
 class Figures:
     """What became of all runs.
@@ -64,7 +67,7 @@ class Figures:
                 one.stops,
                 one.inside_save,
                 f"{sum(one.lost) / max(len(one.lost), 1):.2f} / {max(one.lost, default=0)}",
-                one.torn if fault is Fault.POWER else "-",
+                one.torn if fault in TEARS else "-",
                 0 if self.good else "see below",
             )
             for fault, one in self.tallies.items()
@@ -132,6 +135,6 @@ def stop_runs(
 
 def _faults(rng: random.Random, most: int) -> Iterator[Fault]:
     return itertools.islice(
-        iter(lambda: rng.choice((Fault.KILL, Fault.KILL, Fault.POWER, Fault.TERM, Fault.USR1)), ""),
+        iter(lambda: rng.choice((Fault.KILL, Fault.KILL, Fault.KILL, Fault.POWER, *Fault)), ""),
         most,
     )

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from dataclasses import dataclass, replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from tests.chaos.disk import obey_permissions, spare_workers
 from tests.chaos.power import watch_flushes
 from tests.train.toy_run import build_model, data_spec, recipe
 
+from hocket._errors import HocketError
 from hocket.train.recipe import Adapter, Recipe
-from hocket.train.run import Run, RunStoppedError, train
+from hocket.train.run import Run, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ def _train(folder: Path, out: Path, chosen: Recipe, kept: Path) -> None:
     with (kept.parent / "output.txt").open("ab") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
+    obey_permissions()
+    spare_workers()
     watch_flushes(out, kept)
     model, processor = build_model(folder)
 
@@ -83,5 +88,6 @@ def _train(folder: Path, out: Path, chosen: Recipe, kept: Path) -> None:
     run = Run(recipe=chosen, data=data_spec(folder), out=out, on_checkpoint=saved)
     try:
         train(run, model, processor)
-    except RunStoppedError as error:
+    except HocketError as error:
+        sys.stderr.write(f"{error}\n")
         raise SystemExit(error.exit_code) from None

@@ -1,7 +1,7 @@
 """Transformers' own Trainer under the same kills, for comparison.
 
-A tiny Llama trains with a random change of each sample, as augmentation is; it is killed at random
-moments and started again with ``resume_from_checkpoint``.
+A tiny `LlavaForConditionalGeneration` trains on pictures, which a random change may brighten, as
+augmentation does; it is killed at random moments and started again with ``resume_from_checkpoint``.
 
 ::
 
@@ -20,37 +20,78 @@ import tempfile
 import time
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file
 from tests.chaos.table import format_table, put_table
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 NAME = "trainer"
 STEPS = 12
 TOKENS = 32
-SECONDS = 120
+SIZE, PATCH = 16, 8
+PATCHES = (SIZE // PATCH) ** 2
+IMAGE = 255
+SECONDS = 300
+FAILED = "could not resume"
 
 
 class Rows(Dataset[dict[str, Tensor]]):
-    """Fixed rows of tokens; each look may change some, as an augmentation does."""
+    """Fixed rows of a picture and tokens; each look may change the picture's light."""
 
     def __init__(self, *, changes: bool) -> None:
         draw = torch.Generator().manual_seed(0)
-        self._rows = torch.randint(3, 256, (64, TOKENS), generator=draw)
+        self._rows = torch.randint(3, IMAGE, (64, TOKENS), generator=draw)
+        self._rows[:, 1 : 1 + PATCHES] = IMAGE
+        self._pictures = torch.rand(64, 3, SIZE, SIZE, generator=draw)
         self._changes = changes
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        row = self._rows[index].clone()
+        row, picture = self._rows[index], self._pictures[index]
         if self._changes:
-            row[torch.rand(TOKENS) < 0.1] = 2
-        return {"input_ids": row, "labels": row}
+            picture = picture * torch.empty(()).uniform_(0.8, 1.2)
+        labels = torch.where(row == IMAGE, -100, row)
+        return {"input_ids": row, "pixel_values": picture, "labels": labels}
+
+
+class Steps(TrainerCallback):  # type: ignore[misc] # transformers ships no types
+    """Notes each step that is done, and where a start begins."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Note the step that training goes on from."""
+        self._note("from", state.global_step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """Note a step."""
+        self._note("done", state.global_step)
+
+    def _note(self, word: str, step: int) -> None:
+        with self._file.open("a") as file:
+            file.write(f"{word} {step}\n")
 
 
 def _train(out: Path, changes: bool) -> None:
@@ -59,15 +100,24 @@ def _train(out: Path, changes: bool) -> None:
         os.dup2(output.fileno(), 2)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = LlamaConfig(
+    eye = CLIPVisionConfig(
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=SIZE,
+        patch_size=PATCH,
+    )
+    text = LlamaConfig(
         vocab_size=256,
         hidden_size=128,
         intermediate_size=256,
         num_hidden_layers=2,
         num_attention_heads=4,
     )
+    config = LlavaConfig(vision_config=eye, text_config=text, image_token_id=IMAGE)
     trainer = Trainer(
-        model=LlamaForCausalLM(config),
+        model=LlavaForConditionalGeneration(config),
         args=TrainingArguments(
             output_dir=str(out),
             max_steps=STEPS,
@@ -80,6 +130,7 @@ def _train(out: Path, changes: bool) -> None:
             seed=0,
         ),
         train_dataset=Rows(changes=changes),
+        callbacks=[Steps(out.parent / "steps.txt")],
     )
     found = get_last_checkpoint(str(out)) if out.is_dir() else None
     trainer.train(resume_from_checkpoint=found is not None)
@@ -88,7 +139,7 @@ def _train(out: Path, changes: bool) -> None:
 
 def _start(out: Path, changes: bool) -> ForkServerProcess:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "transformers.trainer", "transformers.models.llama"])
+    context.set_forkserver_preload(["torch", "transformers.trainer", "transformers.models.llava"])
     process = context.Process(target=_train, args=(out, changes))
     process.start()
     return process
@@ -101,8 +152,15 @@ def _weights(out: Path) -> str:
     return digest.hexdigest()
 
 
-def _one_run(out: Path, changes: bool, rng: random.Random, seconds: float) -> str:
-    """Kill a run once, start it again, and return how that ended."""
+class Ended(NamedTuple):
+    """How a run ended that was killed once: hash of its weights, and steps that were done again."""
+
+    weights: str
+    lost: int
+
+
+def _one_run(out: Path, changes: bool, rng: random.Random, seconds: float) -> Ended | None:
+    """Kill a run once, start it again, and return how that ended; None if it was done before."""
     out.parent.mkdir(parents=True)
     process = _start(out, changes)
     first = out / "checkpoint-2"
@@ -112,14 +170,22 @@ def _one_run(out: Path, changes: bool, rng: random.Random, seconds: float) -> st
     killed = process.is_alive()
     process.kill()
     process.join()
-    if not killed:
-        return "not killed"
+    if not killed or (out / "model").exists():
+        return None
     again = _start(out, changes)
     again.join(SECONDS)
     if again.exitcode != 0:
         again.kill()
-        return "could not resume"
-    return _weights(out)
+        return Ended(FAILED, 0)
+    return Ended(_weights(out), _lost(out.parent / "steps.txt"))
+
+
+def _lost(file: Path) -> int:
+    """Return the steps before the kill that the second start did again."""
+    lines = [line.split() for line in file.read_text().splitlines()]
+    second = max(at for at, (word, _) in enumerate(lines) if word == "from")
+    done = max((int(step) for word, step in lines[:second] if word == "done"), default=0)
+    return done - int(lines[second][1])
 
 
 def main() -> int:
@@ -145,21 +211,23 @@ def main() -> int:
             process.join(SECONDS)
             window = time.monotonic() - at
             expected = _weights(alone)
-            found: list[str] = []
+            found: list[Ended] = []
             tries = 0
             until = began + 30 * given.minutes * (number + 1)
             while len(found) < given.runs and time.monotonic() < until:
                 out = Path(home, f"run-{changes}-{tries}", "out")
                 tries += 1
                 one = _one_run(out, changes, rng, window)
-                if one != "not killed":
+                if one is not None:
                     found.append(one)
                 else:
                     window *= 0.95
-            failed = found.count("could not resume")
-            kind = "random change of samples" if changes else "plain"
-            rows.append((kind, len(found), found.count(expected), failed))
-    head = ("transformers Trainer", "runs killed once", "bit-equal", "could not resume")
+            ends = [one.weights for one in found]
+            lost = [one.lost for one in found if one.weights != FAILED]
+            again = f"{sum(lost) / max(len(lost), 1):.2f} / {max(lost, default=0)}"
+            kind = "random light" if changes else "plain pictures"
+            rows.append((kind, len(found), ends.count(expected), ends.count(FAILED), again))
+    head = ("Trainer, LLaVA", "runs killed once", "bit-equal", FAILED, "steps again: mean / most")
     text = format_table(head, rows)
     text += f"\n\n{time.monotonic() - began:.0f} s, seed {given.seed}, {os.cpu_count()} cores, CPU."
     sys.stdout.write(text + "\n")

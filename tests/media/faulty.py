@@ -20,6 +20,10 @@ class Headed(Image):
         """Return (height, width)."""
         return 20, 30
 
+    def plain_size(self, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int] | None:
+        """Leave it to `size`."""
+        return None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hanging(Headed):

@@ -91,6 +91,64 @@ def test_a_decoder_that_crashes_costs_one_answer(
     assert guard.call("max", max, 1, 2) == 2
 
 
+def test_announced_calls_are_answered_in_order_and_some_may_be_left_out(guard: Guard) -> None:
+    calls = [(str(size), np.full, ((size, 1000), size)) for size in range(40)]
+    guard.announce(calls)
+    for name, function, args in calls[::3]:
+        assert np.array_equal(guard.call(name, function, *args), function(*args))
+    assert guard.call("another", max, 1, 2) == 2
+    guard.announce(calls)
+    guard.announce(calls[5:])
+    assert guard.call("5", np.full, (5, 1000), 5).shape == (5, 1000)
+    # One that was passed over is called again.
+    assert guard.call("3", np.full, (3, 1000), 3).shape == (3, 1000)
+
+
+def test_more_may_be_announced_than_memory_is_shared(guard: Guard) -> None:
+    calls = [(str(size), np.full, ((size, 1_000_000), size)) for size in (1, 3, 2, 5, 1, 1)]
+    guard.announce(calls)
+    for name, function, args in calls:
+        found = guard.call(name, function, *args)
+        assert found.shape == args[0]
+        assert (found == args[1]).all()
+
+
+def test_a_loss_among_announced_calls_costs_one(tmp_path: Path) -> None:
+    guard = Guard(deadline_seconds=1)
+    hanging = Hanging(Where.of_path("b.png"))
+    damaged = Image.from_bytes(b"no picture", "d.png")
+    guard.announce(
+        [
+            ("max", max, (1, 2)),
+            ("d.png", damaged.load, ()),
+            ("b.png", hanging.load, ()),
+            ("min", min, (1, 2)),
+        ]
+    )
+    assert guard.call("max", max, 1, 2) == 2
+    with pytest.raises(MediaError, match="not a picture"):
+        guard.call("d.png", damaged.load)
+    with pytest.raises(LostDecoderError, match=r"b\.png: the decoder gave no answer"):
+        guard.call("b.png", hanging.load)
+    assert guard.call("min", min, 1, 2) == 1
+    # What nobody asks for is no reason to lose another.
+    guard.announce([("b.png", hanging.load, ()), ("min", min, (1, 2))])
+    assert guard.call("min", min, 1, 2) == 1
+    guard.close()
+
+
+def test_a_fork_does_not_wait_for_what_its_parent_announced(guard: Guard) -> None:
+    guard.announce([("max", max, (1, 2)), ("pid", os.getpid, ())])
+    child = os.fork()
+    if not child:
+        own = guard.call("max", max, 1, 2) == 2
+        guard.close()
+        os._exit(0 if own else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert guard.call("max", max, 1, 2) == 2
+    assert guard.call("pid", os.getpid) != os.getpid()
+
+
 def test_a_pickled_guard_starts_its_own_process(guard: Guard) -> None:
     guard.call("max", max, 1, 2)
     again = pickle.loads(pickle.dumps(guard))

@@ -20,10 +20,12 @@ from tests.train.parallel.runs import (
     three_steps,
     train_all,
 )
-from tests.train.toy_run import write_rows
+from tests.train.toy_pairs import one_stage, pairs_of, write_pairs
 
+from hocket.data.spec import DataSpec
 from hocket.model.sequence import RingKind, SequenceSpec
 from hocket.train.parallel import FsdpSpec, Sharding
+from hocket.train.recipe import Recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- equivalence: begin -->", "<!-- equivalence: end -->"
@@ -55,9 +57,12 @@ def attention_rows() -> list[str]:
 
 def training_rows(folder: Path) -> list[str]:
     """Return the rows of three optimizer steps, some without pictures or sounds on a rank."""
-    write_rows(folder / "data")
+    write_pairs(folder / "data")
+    pairs = pairs_of(folder / "data")
     plain, connectors = three_steps(), three_steps(match="model.*_projector.*")
-    train_all(folder / "data", folder, [Case("plain", plain), Case("connectors", connectors)])
+    dpo, words = (one_stage(steps=3, adapter=kind, save_every=0) for kind in ("", "lora"))
+    alone = {"plain": plain, "connectors": connectors, "DPO": dpo, "DPO of an adapter": words}
+    train_all(folder / "data", folder, [_case(*one, pairs) for one in alone.items()])
     ring = SequenceSpec(ring=2)
     parts = ["language", "vision", "audio"]
     offload = FsdpSpec(cpu_offload=True)
@@ -73,6 +78,11 @@ def training_rows(folder: Path) -> list[str]:
             "FSDP2, recomputed": replace(plain, sharding=FSDP, gradient_checkpointing=parts),
             "FSDP2, offloaded": replace(plain, sharding=FSDP, fsdp=offload),
             "FSDP2, ring of 2": replace(plain, sharding=FSDP, sequence_parallel=ring),
+            "DDP, DPO": dpo,
+            "DDP, DPO of an adapter": words,
+            "FSDP2, DPO": replace(dpo, sharding=FSDP),
+            "FSDP2, DPO of an adapter": replace(words, sharding=FSDP),
+            "FSDP2, ring of 2, DPO": replace(dpo, sharding=FSDP, sequence_parallel=ring),
         },
         4: {
             "DDP": plain,
@@ -83,13 +93,20 @@ def training_rows(folder: Path) -> list[str]:
     rows = ["| processes | shared by | loss off by | weights off by |", "|---|---|---|---|"]
     for world, named in ways.items():
         shared = folder / str(world)
-        together(world, train_all, folder / "data", shared, [Case(*one) for one in named.items()])
+        cases = [_case(*one, pairs) for one in named.items()]
+        together(world, train_all, folder / "data", shared, cases)
         for name in named:
-            alone = folder / ("connectors" if "connectors" in name else "plain")
-            loss = loss_difference(alone, shared / name)
-            weights = largest_difference(alone, shared / name)
+            kind = name.rpartition(", ")[2]
+            kind = "connectors" if "connectors" in kind else kind
+            one = folder / (kind if kind in alone else "plain")
+            loss = loss_difference(one, shared / name)
+            weights = largest_difference(one, shared / name)
             rows.append(f"| {world} | {name} | {loss:.1e} | {weights:.1e} |")
     return rows
+
+
+def _case(name: str, chosen: Recipe, pairs: DataSpec) -> Case:
+    return Case(name, chosen, data=pairs if "DPO" in name else None)
 
 
 def table() -> str:

@@ -1,27 +1,22 @@
-"""Damaged files of each kind, a folder that cannot be written, other numbers of processes."""
+"""Damaged files of each kind, a folder that cannot be written."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.train.test_resume import StopAt, StoppedError
-from tests.train.toy_run import build_model, recipe, start, train_toy, write_rows
+from tests.train.toy_run import build_model, recipe, train_toy, write_rows
 
 from hocket._errors import CheckpointError, MachineError
 from hocket.checkpoint.manifest import MANIFEST, verify_directory
 from hocket.train.lock import FolderLock
-from hocket.train.log import read_log
 from hocket.train.recipe import Recipe
 from hocket.train.resume import resume
-
-TOLERANCE = 1e-6
-SECONDS = 120
 
 
 def _flip(file: Path) -> None:
@@ -135,54 +130,3 @@ def test_a_disk_that_fills_up_keeps_the_last_good_one(
     verify_directory(left)
     monkeypatch.undo()
     train_toy(folder, tmp_path, one_stage())
-
-
-@pytest.mark.slow
-def test_one_process_then_two_then_one(folder: Path, tmp_path: Path) -> None:
-    # Each start does one step, saves and stops; the last has time for all.
-    whole = replace(one_stage(save_every=0, steps=4))
-    short = replace(whole, stop_after_minutes=1e-9)
-    _ranks(folder, tmp_path / "alone", whole, 1, code=0)
-    for ranks in (1, 2):
-        _ranks(folder, tmp_path / "changed", short, ranks, code=1)
-    _ranks(folder, tmp_path / "changed", whole, 1, code=0)
-    alone, changed = (read_log(tmp_path / name / "log.jsonl") for name in ("alone", "changed"))
-    assert len(alone) == len(changed) == 4
-    for one, other in zip(alone, changed, strict=True):
-        assert (one["tokens"], one["targets"], one["fill"]) == (
-            other["tokens"],
-            other["targets"],
-            other["fill"],
-        )
-        assert abs(one["loss"] - other["loss"]) <= TOLERANCE
-
-
-def _ranks(folder: Path, out: Path, chosen: Recipe, count: int, *, code: int) -> None:
-    """Train as some processes; each must end with a code."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"OMP_NUM_THREADS": "1"}
-    if count > 1:
-        shared |= {
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "WORLD_SIZE": str(count),
-        }
-    processes = [
-        start(
-            folder,
-            out,
-            chosen,
-            double=True,
-            env=shared | ({"RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {}),
-        )
-        for rank in range(count)
-    ]
-    try:
-        for process in processes:
-            process.join(SECONDS)
-            assert process.exitcode == code
-    finally:
-        for process in processes:
-            process.kill()

@@ -86,3 +86,18 @@ def test_a_trainer_whose_lock_was_taken_stops(
         with pytest.raises(MachineError, match="process 7 on elsewhere"):
             lock.touch()
     assert (tmp_path / NAME).exists(), "it is another's"
+
+
+def test_a_folder_that_closes_hides_no_other_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("hocket.train.lock.TOUCH_SECONDS", 0.0)
+    with pytest.raises(KeyError, match="first"), FolderLock(tmp_path) as lock:
+        monkeypatch.setattr(os, "utime", refuse)
+        with pytest.raises(MachineError, match="no permission to write there"):
+            lock.touch()
+        monkeypatch.setattr(Path, "unlink", refuse)
+        raise KeyError("first")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 import torch
 from tests.toy import mixed, toy
 from tests.train.test_resume import StopAt, StoppedError, assert_same_run
-from tests.train.toy_run import data_spec, train_toy, write_rows
+from tests.train.toy_pairs import one_stage, pairs_of, write_pairs
+from tests.train.toy_run import train_toy
 from torch import Tensor
 
 from hocket._errors import CheckpointError, ConfigError, DataError
@@ -21,7 +23,6 @@ from hocket.data.budget import Budget
 from hocket.data.decoder import SampleNote, StepBatches
 from hocket.data.pack import PackerState
 from hocket.data.pair import fit_pair, pair_of
-from hocket.data.spec import DatasetSpec, DataSpec
 from hocket.model.adapters import AdapterSpec
 from hocket.model.adapters.attach import attach, without_adapters
 from hocket.model.loss import LossOptions
@@ -31,14 +32,10 @@ from hocket.tokens.example import Example
 from hocket.train.log import read_log
 from hocket.train.preference import PreferenceObjective, Reference, pair_losses
 from hocket.train.recipe import (
-    Adapter,
-    Group,
     LossSpec,
     PreferenceKind,
     PreferenceSpec,
-    Recipe,
     ReferenceKind,
-    Schedule,
     Stage,
 )
 from hocket.train.runtime import Runtime
@@ -214,49 +211,17 @@ def test_the_reference_is_in_evaluation_mode_and_the_policy_stays_in_training_mo
     assert before == [module.training for module in model.modules()]
 
 
-OTHER = {"red": "blue", "green": "red", "blue": "green", "low": "high", "high": "low"}
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the rows of the toy run, and ``pairs.json`` with the answers to prefer."""
     made = tmp_path_factory.mktemp("data")
-    write_rows(made)
-    pairs = []
-    for row in json.loads((made / "media.json").read_text("utf-8")):
-        turns = row.pop("conversations")
-        answer = turns[1]["value"]
-        wrong = " ".join(OTHER.get(word, word) for word in answer.split())
-        pairs.append(row | {"prompt": turns[0]["value"], "chosen": answer, "rejected": wrong})
-    (made / "pairs.json").write_text(json.dumps(pairs), "utf-8")
+    write_pairs(made)
     return made
 
 
-def pairs_of(folder: Path) -> DataSpec:
-    spec = data_spec(folder)
-    pairs = DatasetSpec(path=str(folder / "pairs.json"), reader="dpo")
-    return replace(spec, datasets={**spec.datasets, "pairs": pairs})
-
-
-def one_stage(
-    spec: PreferenceSpec | None = None, *, steps: int = 5, adapter: str = "", **options: Any
-) -> Recipe:
-    """Return a stage of preferences for everything, or for an adapter of some kind."""
-    everything = {"all": Group(match="*", lr=3e-3)}
-    words = Adapter(part="language", kind=adapter or "lora", lr=1e-2, options={"r": 4})
-    stage = Stage(
-        data={"pairs": 1.0},
-        preference=spec or PreferenceSpec(),
-        trainable={} if adapter else everything,
-        adapters={"words": words} if adapter else {},
-        steps=steps,
-        rows=4,
-        tokens_per_row=128,
-        warmup_steps=1,
-        schedule=Schedule.CONSTANT,
-        **options,
-    )
-    return Recipe(stages={"prefer": stage}, seed=3, save_every=1, keep=3, pool=8, cache_mb=8)
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flush nothing: on a busy disk that takes most of a small run, and power is not cut here."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.mark.parametrize("adapter", ["lora", ""])

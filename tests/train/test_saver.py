@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from hocket._errors import MachineError
 from hocket.train.retention import checkpoint_name
-from hocket.train.saver import HostCopy, Saver
+from hocket.train.saver import HostCopy, Saver, state_of
 
 
 def nothing() -> None:
@@ -89,12 +90,50 @@ def test_what_ended_the_run_is_what_is_raised(
 
 
 def test_a_copy_holds_while_training_goes_on() -> None:
-    weight, frozen = torch.ones(3), torch.ones(2)
+    weight = torch.ones(3)
     host = HostCopy()
-    copies = host.take({"a": weight, "tied": weight, "b": frozen}, fixed={"b"})
+    copies = host.take({"a": weight, "tied": weight})
     weight += 1
     assert copies["a"].tolist() == [1, 1, 1] and copies["tied"] is copies["a"]
-    assert copies["b"].data_ptr() == frozen.data_ptr()
     again = host.take({"a": weight})
     assert again["a"].data_ptr() == copies["a"].data_ptr(), "the memory is used again"
     assert again["a"].tolist() == [2, 2, 2]
+
+
+def test_the_next_step_waits_for_the_copy_and_for_nothing_else(tmp_path: Path) -> None:
+    gate, written = threading.Event(), threading.Event()
+    with Saver(keep=1, before=nothing) as saver:
+        saver.wait_for_copy()  # nothing is under way
+
+        def fill(folder: Path) -> None:
+            time.sleep(0.05)
+            copied.append(1)
+            saver.copied()
+            assert gate.wait(10)
+            write(folder)
+            written.set()
+
+        copied: list[int] = []
+        saver.start(tmp_path / checkpoint_name("a", 1), fill)
+        saver.wait_for_copy()
+        assert copied and not written.is_set()
+        gate.set()
+    assert written.is_set()
+
+
+def test_a_save_that_fails_before_its_copy_does_not_hold_the_step_up(tmp_path: Path) -> None:
+    with pytest.raises(MachineError), Saver(keep=1, before=nothing) as saver:
+        saver.start(tmp_path / checkpoint_name("a", 1), full)
+        saver.wait_for_copy()
+
+
+def test_a_forward_pass_may_change_buffers(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    model[0].bias.requires_grad_(False)
+    trained, steady = state_of(model)
+    assert set(trained) == {"0.weight", "1.weight", "1.bias"}
+    assert trained["0.weight"].data_ptr() == model[0].weight.data_ptr()
+    assert steady["0.bias"].data_ptr() == model[0].bias.data_ptr()
+    before = steady["1.running_mean"].clone()
+    model(torch.ones(4, 3))
+    assert torch.equal(steady["1.running_mean"], before)

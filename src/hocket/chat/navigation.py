@@ -7,7 +7,8 @@ Knows parts of a conversation and NaVILA's choice of frames; must not know rows 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 
 import numpy as np
 
@@ -65,6 +66,34 @@ def next_action_question(frames: Sequence[Image], instruction: str) -> tuple[Par
         past += [frame, Text("\n")]
     now = Text(f"\n{_TASK.format(instruction)}{_CHOICE}")
     return _joined([Text(_ROLE + _PAST), *past, Text(_PRESENT), frames[-1], now])
+
+
+def short_question(frames: Sequence[Image], instruction: str) -> tuple[Part, ...]:
+    """Return the question what to do next in few words: the pictures, then the instruction.
+
+    For small models, to whom the hundred words around NaVILA's question are most of the work.
+
+    Args:
+        frames: what `walk_frames` returns, the newest last.
+        instruction: where to go.
+    """
+    parts: list[Part] = []
+    for frame in frames:
+        parts += [frame, Text("\n")]
+    return _joined([*parts, Text(instruction)])
+
+
+class Asking(StrEnum):
+    """In which words a model is asked what to do next: NaVILA's, or only the instruction."""
+
+    NAVILA = "navila"
+    SHORT = "short"
+
+
+QUESTIONS: Mapping[Asking, Callable[[Sequence[Image], str], tuple[Part, ...]]] = {
+    Asking.NAVILA: next_action_question,
+    Asking.SHORT: short_question,
+}
 
 
 def trajectory_question(tour: Medium) -> tuple[Part, ...]:

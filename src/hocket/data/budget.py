@@ -24,7 +24,11 @@ class Budget:
 
     def has_room(self, cost: Cost) -> bool:
         """Return whether all of it fits."""
-        return not any(self.excess(cost))
+        return (
+            (not self.tokens or cost.tokens <= self.tokens)
+            and (not self.patches or cost.patches <= self.patches)
+            and (not self.audio_frames or cost.frames <= self.audio_frames)
+        )
 
     def excess(self, cost: Cost) -> tuple[int, int, int]:
         """Return by how much each limit is passed, 0 where it is kept."""

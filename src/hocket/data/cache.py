@@ -77,6 +77,10 @@ class DecodedMedia:
         )
         return replace(conversation, messages=messages)
 
+    def has(self, medium: Image | Audio | Video) -> bool:
+        """Return whether a medium is in memory."""
+        return (type(medium), medium.where.name) in self._kept
+
     def _held(self, part: Part) -> Part:
         if isinstance(part, Image) and part.pixels is None and part.where.path is not None:
             return self._get(part)

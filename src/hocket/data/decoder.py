@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from hocket.data.budget import UNCUT, Budget
 from hocket.data.cache import DecodedMedia
 from hocket.data.chosen import row_number
 from hocket.data.faults import BadSample
+from hocket.data.guarded import announce
 from hocket.data.mixture import Mixture, SampleRef
 from hocket.data.pack import PackerState, Row
 from hocket.data.pair import fit_pair, pair_of, with_both_answers
@@ -29,8 +30,11 @@ from hocket.tokens.batch import Batch, pack_batch
 from hocket.tokens.cutter import FeatureSource
 from hocket.tokens.example import Cost, Example, Outline
 from hocket.tokens.processor import HocketProcessor
+from hocket.tokens.room import UnitRoom
+from hocket.tokens.span import Modality
 
 REMEMBERED_OUTLINES = 20_000
+REMEMBERED_ROWS = 512
 MEDIA = ("medium/text", "medium/vision", "medium/audio", "medium/both")
 """What a sample holds beside text: nothing, pictures or videos, sounds, or both."""
 
@@ -103,6 +107,16 @@ class Known(NamedTuple):
         return mine + self.rejected.cost if self.rejected else mine
 
 
+class _Opened(NamedTuple):
+    """A sample of a row, of which nothing is decoded, and what its media go through."""
+
+    position: int
+    ref: SampleRef
+    conversation: Conversation
+    outline: Outline
+    bound: BoundAugmenter
+
+
 _Key = tuple[str, int, int, Budget, bool]
 
 
@@ -158,6 +172,7 @@ class Decoder(Dataset[StepBatches]):
         self._augmenter = augmenter
         self._media = memory.media
         self._outlines = memory.outlines
+        self._read: OrderedDict[SampleRef, tuple[Conversation, BoundAugmenter]] = OrderedDict()
 
     def known(self, ref: SampleRef) -> Known:
         """Return tokens and plans of a sample; headers are read, nothing is decoded.
@@ -170,7 +185,8 @@ class Decoder(Dataset[StepBatches]):
         epoch = ref.epoch if self._augmenter.rewrites else 0
         key = (ref.dataset, ref.row, epoch, self._budget, self._pairs)
         if key not in self._outlines:
-            conversation, _ = self._changed(ref)
+            conversation, bound = self._changed(ref)
+            self._keep(ref, conversation, bound)
             check_conversation(conversation, need_answer=True)
             rejected = None
             if self._pairs:
@@ -197,7 +213,10 @@ class Decoder(Dataset[StepBatches]):
         samples: list[str] = []
         tokens = positions = 0
         for rows in plan.micro:
-            decoded = [self._decode_row(row, dropped) for row in rows]
+            opened = [self._open_row(row, dropped) for row in rows]
+            room = UnitRoom(one.outline for row in opened for one in row)
+            self._announce(opened)
+            decoded = [self._decode_row(row, room, dropped) for row in opened]
             kept = [row for row in decoded if row]
             if not kept:
                 break
@@ -223,15 +242,34 @@ class Decoder(Dataset[StepBatches]):
         lost = isinstance(error, LostDecoderError)
         return BadSample(ref.dataset, number, name, str(error), position, lost)
 
-    def _decode_row(self, row: Row, dropped: list[BadSample]) -> list[tuple[Example, SampleNote]]:
-        examples: list[tuple[Example, SampleNote]] = []
+    def _open_row(self, row: Row, dropped: list[BadSample]) -> list[_Opened]:
+        opened: list[_Opened] = []
         for position in row.positions:
             try:
                 if position in self._lost:
                     raise LostDecoderError(self._lost[position])
-                examples += self._decode(self._mixture.ref(position))
+                ref = self._mixture.ref(position)
+                opened.append(_Opened(position, ref, *self.sample(ref)))
             except HocketError as error:
                 dropped.append(self.bad_sample(position, error))
+        return opened
+
+    def _announce(self, rows: Iterable[Iterable[_Opened]]) -> None:
+        """Have the guard decode what the rows will ask for."""
+        if self.features and Modality.IMAGE in self.features.modalities:
+            return
+        media = (medium for row in rows for one in row for medium in one.conversation.media())
+        announce(medium for medium in media if not self._media.has(medium))
+
+    def _decode_row(
+        self, row: list[_Opened], room: UnitRoom, dropped: list[BadSample]
+    ) -> list[tuple[Example, SampleNote]]:
+        examples: list[tuple[Example, SampleNote]] = []
+        for one in row:
+            try:
+                examples += self._decode(one, room)
+            except HocketError as error:
+                dropped.append(self.bad_sample(one.position, error))
         return examples
 
     def sample(self, ref: SampleRef) -> tuple[Conversation, Outline, BoundAugmenter]:
@@ -242,27 +280,36 @@ class Decoder(Dataset[StepBatches]):
         """
         outline, cut, _ = self.known(ref)
         # The sound of a video is looked for in its file, so before frames are held in memory.
-        conversation, bound = self._changed(ref)
+        conversation, bound = self._read.pop(ref) if ref in self._read else self._changed(ref)
         if cut:
             conversation, bound = cut.conversation, bound.renumbered(cut.kept)
         return conversation, outline, bound
 
-    def _decode(self, ref: SampleRef) -> list[tuple[Example, SampleNote]]:
+    def _decode(self, opened: _Opened, room: UnitRoom) -> list[tuple[Example, SampleNote]]:
         """Return a sample, or both halves of a pair: the chosen, then the rejected."""
-        conversation, outline, bound = self.sample(ref)
         known = self.features.modalities if self.features else frozenset()
         with torch.no_grad():
             example = self._processor.encode(
-                self._media.hold(conversation, without=known),
-                outline=outline,
-                transform=bound,
-                retouch=bound.retouch,
+                self._media.hold(opened.conversation, without=known),
+                outline=opened.outline,
+                transform=opened.bound,
+                retouch=opened.bound.retouch,
                 features=self.features,
             )
-        note = SampleNote(ref.dataset, _medium(example), weight_of(conversation))
-        rejected = self.known(ref).rejected
+            example = room.take(example)
+        weight = weight_of(opened.conversation)
+        note = SampleNote(opened.ref.dataset, _medium(example), weight)
+        rejected = self.known(opened.ref).rejected
         halves = [example, replace(example, outline=rejected)] if rejected else [example]
         return [(half, note) for half in halves]
+
+    def _keep(self, ref: SampleRef, conversation: Conversation, bound: BoundAugmenter) -> None:
+        """Remember a row that was read to plan it, until it is decoded."""
+        if any(medium.where.data is not None for medium in conversation.media()):
+            return  # The files themselves: the pool of the packer may hold thousands of frames.
+        self._read[ref] = conversation, bound
+        if len(self._read) > REMEMBERED_ROWS:
+            self._read.popitem(last=False)
 
     def _changed(self, ref: SampleRef) -> tuple[Conversation, BoundAugmenter]:
         """Return a sample as its epoch has it, nothing decoded, and what its media go through."""

@@ -56,7 +56,7 @@ class FeatureShards:
     """
 
     def __init__(self, root: Path, tower: str, dtype: FeatureDtype) -> None:
-        self.dtype = dtype
+        self.dtype, self.tower = dtype, tower
         self.folder = root / f"{tower}-{dtype}"
         self._place: dict[str, str] = {}
         self._files: OrderedDict[str, Any] = OrderedDict()

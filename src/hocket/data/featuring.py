@@ -40,16 +40,20 @@ class Encode(Protocol):
         ...
 
 
-class Samples(Protocol):
+class Opened(Protocol):
+    """Knows samples by what refers to them."""
+
+    def sample(self, ref: SampleRef) -> tuple[Conversation, Outline]:
+        """Return a sample, nothing decoded."""
+        ...
+
+
+class Samples(Opened, Protocol):
     """Knows every sample of a stage as its row holds it; a `Loader` does."""
 
     @property
     def mixture(self) -> Mixture:
         """The samples in order."""
-        ...
-
-    def sample(self, ref: SampleRef) -> tuple[Conversation, Outline]:
-        """Return a sample, nothing decoded."""
         ...
 
 
@@ -132,7 +136,7 @@ def list_media(
     seen = unread = 0
     for number, ref in enumerate(chosen):
         try:
-            for key, kind, index in _keys(samples, features, ref):
+            for key, kind, index in keys_of(samples, features, ref):
                 places[kind].setdefault(key, Place(ref, index))
                 seen += 1
         except MachineError:
@@ -144,7 +148,7 @@ def list_media(
     return Wanted(places, seen, unread)
 
 
-def decode(samples: Samples, processor: HocketProcessor, key: str, place: Place) -> Decoded:
+def decode(samples: Opened, processor: HocketProcessor, key: str, place: Place) -> Decoded:
     """Decode one medium.
 
     Raises:
@@ -174,7 +178,7 @@ def encode_all(encode: Encode, media: Sequence[Decoded]) -> list[Tensor]:
 
 
 def build_features(
-    samples: Samples,
+    samples: Opened,
     processor: HocketProcessor,
     features: KnownFeatures,
     places: Mapping[str, Place],
@@ -224,7 +228,7 @@ class _Work(Dataset["Decoded | str"]):
     """Media to decode; runs in the workers."""
 
     def __init__(
-        self, samples: Samples, processor: HocketProcessor, places: Mapping[str, Place]
+        self, samples: Opened, processor: HocketProcessor, places: Mapping[str, Place]
     ) -> None:
         self._samples, self._processor = samples, processor
         self._places = list(places.items())
@@ -241,7 +245,7 @@ class _Work(Dataset["Decoded | str"]):
 
 
 def _decoded(
-    samples: Samples, processor: HocketProcessor, places: Mapping[str, Place], *, workers: int
+    samples: Opened, processor: HocketProcessor, places: Mapping[str, Place], *, workers: int
 ) -> Iterator[Decoded | str]:
     """Yield each medium decoded, or why it cannot be."""
     if places:
@@ -259,9 +263,14 @@ def _write(encode: Encode, group: list[Decoded], writer: ShardWriter) -> int:
     return count
 
 
-def _keys(
-    samples: Samples, features: KnownFeatures, ref: SampleRef
+def keys_of(
+    samples: Opened, features: KnownFeatures, ref: SampleRef
 ) -> list[tuple[str, Modality, int]]:
+    """Return (key, modality, number in the sample) of a sample's media that features are kept of.
+
+    Raises:
+        HocketError: the sample cannot be used.
+    """
     conversation, outline = samples.sample(ref)
     return [
         (features.keys.key(span.modality, medium, plan), span.modality, index)

@@ -6,10 +6,11 @@ file go through the guard. Knows media and conversations; must not know sources'
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
-from hocket.chat.conversation import Conversation, Part
+from hocket.chat.conversation import Conversation, Medium, Part
 from hocket.data.sources import Row, RowSource, Source
 from hocket.media.audio import Audio, Mix
 from hocket.media.frames import FrameSampler
@@ -60,9 +61,25 @@ def guarded(conversation: Conversation, guard: Guard) -> Conversation:
     """Return the conversation with media that a guard opens."""
     messages = tuple(
         replace(message, parts=tuple(_guarded(part, guard) for part in message.parts))
+        if any(message.media)
+        else message
         for message in conversation.messages
     )
     return replace(conversation, messages=messages)
+
+
+def announce(pictures: Iterable[Medium]) -> None:
+    """Have the pictures that a guard opens decoded, since they are loaded next, in this order.
+
+    Sounds and videos are left out: how they are decoded depends on the model, and they are large.
+    """
+    calls: dict[Guard, list[tuple[str, Callable[..., Any], tuple[Any, ...]]]] = {}
+    for one in pictures:
+        if isinstance(one, GuardedImage) and one.pixels is None:
+            call = (one.where.name, one.plain.load, (DEFAULT_LIMITS,))
+            calls.setdefault(one.guard, []).append(call)
+    for guard, found in calls.items():
+        guard.announce(found)
 
 
 def _guarded(part: Part, guard: Guard) -> Part:
@@ -107,7 +124,9 @@ class GuardedImage(Image):
         """
         if self.pixels is not None:
             return Image.size(self, limits)
-        return self.guard.call(self.where.name, self.plain.size, limits)
+        # The lengths in a plain header are counted here: nothing in that can hang or crash.
+        size = self.plain.plain_size(limits)
+        return size or self.guard.call(self.where.name, self.plain.size, limits)
 
     def load(self, limits: Limits = DEFAULT_LIMITS) -> Pixels:
         """Return the pixels, uint8 (H, W, 3), see `Image.load`.

@@ -21,6 +21,7 @@ from hocket.data.balance import EQUAL, Prices, share_out
 from hocket.data.budget import UNCUT, Budget, Cuts
 from hocket.data.decoder import Decoder, SampleMemory, StepBatches, StepPlan
 from hocket.data.faults import BadSamples, FaultPolicy
+from hocket.data.group import Grouper, share_alike
 from hocket.data.mixture import Mixture, SampleRef
 from hocket.data.pack import Measured, Packer, PackerState
 from hocket.data.spec import Overlong
@@ -46,6 +47,7 @@ class StepShape:
         rank: this process.
         world: processes.
         pairs: whether each row of the data holds a chosen and a rejected answer.
+        packed: whether samples share rows; else each has its own, beside others of its cost.
     """
 
     rows: int
@@ -59,6 +61,7 @@ class StepShape:
     rank: int = 0
     world: int = 1
     pairs: bool = False
+    packed: bool = True
 
     def __post_init__(self) -> None:
         """Check that ranks and micro-batches divide the rows."""
@@ -156,15 +159,28 @@ class Loader:
     def plans(self) -> Iterator[StepPlan]:
         """Yield the plan of every step from the start state on, for ever."""
         shape = self._shape
-        packer = Packer(self._measure, budget=shape.budget, pool=shape.pool, state=self._start)
+        packer, share = self._packer(), share_out if shape.packed else share_alike
         while True:
             rows = [packer.next_row() for _ in range(shape.rows)]
             prices = [shape.prices.of(row.cost) for row in rows]
-            shares = share_out(prices, world=shape.world, accumulate=shape.accumulate)
+            shares = share(prices, world=shape.world, accumulate=shape.accumulate)
             micro = tuple(tuple(rows[at] for at in batch) for batch in shares[shape.rank])
             total = functools.reduce(Cost.__add__, (row.cost for row in rows))
             fill = shape.budget.shares(total, rows=shape.rows)
             yield StepPlan(micro, packer.state, fill)
+
+    def _packer(self) -> Packer:
+        shape, start = self._shape, self._start
+        if shape.packed:
+            return Packer(self._measure, budget=shape.budget, pool=shape.pool, state=start)
+        return Grouper(
+            self._measure,
+            budget=shape.budget,
+            pool=shape.pool,
+            rows=shape.rows,
+            prices=shape.prices,
+            state=start,
+        )
 
     @property
     def mixture(self) -> Mixture:
@@ -195,6 +211,8 @@ class Loader:
         usable = [count for count in tokens if count]
         if not usable:
             raise DataError(f"none of the first {len(taken)} samples can be used. Mend the data.")
+        if not self._shape.packed:
+            return len(usable) / len(taken) * len(self._mixture) / self._shape.rows
         whole = sum(usable) / len(taken) * len(self._mixture)
         return whole / (self._shape.rows * self._shape.tokens_per_row)
 

@@ -115,7 +115,7 @@ class Packer:
         pool = list(self._state.pool)
         while len(pool) < max(self._size, 1):
             cost, cut = self._measure(cursor)
-            cuts = cuts.plus(cut)
+            cuts = cuts.plus(cut) if cut != UNCUT else cuts
             if cost is not None:
                 pool.append(cursor)
                 self._costs[cursor] = cost

@@ -57,6 +57,8 @@ class Audio:
     where: Where
     wave: Wave | None = field(default=None, repr=False)
     rate: int = 16000
+    # What the header said: it is read once, however often it is asked for.
+    _read: dict[Limits, _Header] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def from_path(cls, path: Path | str) -> Audio:
@@ -142,6 +144,8 @@ class Audio:
         name = self.where.name
         if self.wave is not None:
             header = _Header(len(self.wave), self.rate)
+        elif limits in self._read:
+            header = self._read[limits]
         else:
             self.where.check(limits)
             with _sound_file(self.where) as file:
@@ -149,6 +153,7 @@ class Audio:
                     header = _Header(int(file.frames), int(file.samplerate))
                 else:
                     header = _header_in_container(self.where, limits)
+            self._read[limits] = header
         if header.samples < 1 or header.rate < 1:
             raise MediaError(
                 f"{name}: the sound has no samples. Remove its row or record it again."

@@ -4,7 +4,8 @@ Decoders are C libraries that read files from strangers: one of them can loop fo
 take so much memory that the kernel ends it. The process started here imports no torch, so it is up
 in a quarter of a second and takes about 60 MB; it answers one call at a time, is killed when a call
 takes too long, and is started again for the next call. Results come back through a socket, arrays
-outside of the pickle.
+outside of the pickle. Calls may be announced: the process then answers them one after the other
+while this one does other work, and neither has to wake the other for each.
 
 It is a plain subprocess and not one of `multiprocessing`, whose workers may not have children: so
 it works in a `DataLoader` worker too. Knows callables and bytes; must not know media or models.
@@ -13,30 +14,30 @@ it works in a `DataLoader` worker too. Knows callables and bytes; must not know 
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import pickle
-import platform
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from hocket._errors import HocketError, MachineError, MediaError
+from hocket.media.shared import Shared
 
 START_SECONDS = 120.0
 """How long the process may take to start on a busy machine."""
 
 _READY = b"ready"
-_SIZE = struct.Struct("!Q")
-# Shared memory larger than this is given back when an answer needs far less.
-_KEPT_BYTES = 64 * 2**20
+_HEAD = struct.Struct("!3Q")
+# How much of what was asked ahead may wait in shared memory; one answer more may be on top.
+_AHEAD_BYTES = 32 * 2**20
+_GO_ON = b"g"
 # How the process is started: with the import path of this one, wherever that came from, and with
 # the decoders, whose import is not to count for the first call.
 _CODE = (
@@ -53,64 +54,13 @@ class LostDecoderError(MediaError):
     """A decoder hung or crashed; the same file may be decoded at another time."""
 
 
-class _Shared:
-    """Memory of two processes, of the size that the writer makes it; an open file without a name.
+class _Call(NamedTuple):
+    """A call that the process is to answer, and the file that it is about."""
 
-    Args:
-        number: its file descriptor, which this object owns.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self._map: mmap.mmap | None = None
-
-    @classmethod
-    def new(cls) -> _Shared:
-        """Return empty shared memory."""
-        if platform.system() == "Linux":
-            return cls(os.memfd_create("hocket-media", os.MFD_CLOEXEC))
-        with tempfile.TemporaryFile() as file:
-            return cls(os.dup(file.fileno()))
-
-    def write(self, parts: list[memoryview]) -> None:
-        """Put bytes there, one part behind the other."""
-        size = sum(part.nbytes for part in parts)
-        if not size:
-            return
-        held = len(self._map) if self._map else 0
-        if size > held or held > max(4 * size, _KEPT_BYTES):
-            self._unmap()
-            os.ftruncate(self.number, size)
-        at = 0
-        for part in parts:
-            self._mapped(size)[at : at + part.nbytes] = part
-            at += part.nbytes
-
-    def read(self, sizes: list[int]) -> list[bytearray]:
-        """Return copies of what was put there."""
-        held = os.fstat(self.number).st_size
-        if self._map is not None and len(self._map) != held:
-            self._unmap()
-        found, at = [], 0
-        for size in sizes:
-            found.append(bytearray(memoryview(self._mapped(held))[at : at + size] if size else 0))
-            at += size
-        return found
-
-    def close(self) -> None:
-        """Let go of it; the other process may still have it."""
-        self._unmap()
-        os.close(self.number)
-
-    def _mapped(self, size: int) -> mmap.mmap:
-        if self._map is None:
-            self._map = mmap.mmap(self.number, size)
-        return self._map
-
-    def _unmap(self) -> None:
-        if self._map is not None:
-            self._map.close()
-            self._map = None
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 class _Child(NamedTuple):
@@ -118,7 +68,7 @@ class _Child(NamedTuple):
 
     process: subprocess.Popen[bytes]
     link: socket.socket
-    shared: _Shared
+    shared: Shared
     parent: int
 
     def close(self) -> None:
@@ -140,6 +90,8 @@ class Guard:
     def __init__(self, *, deadline_seconds: float) -> None:
         self.deadline_seconds = deadline_seconds
         self._child: _Child | None = None
+        # Sent and not yet answered, in the order of the answers.
+        self._asked: deque[_Call] = deque()
         self._lock = threading.Lock()
 
     def call(
@@ -162,30 +114,76 @@ class Guard:
             MediaError: what the function raised.
             MachineError: the process cannot be started.
         """
+        wanted = _Call(name, function, args, kwargs)
         with self._lock:
-            child = self._running()
-            try:
-                _send(child.link, (function, args, kwargs), None)
-                raised, result = _receive(child.link, child.shared)
-            except TimeoutError as error:
-                self._stop(kill=True)
-                raise LostDecoderError(
-                    f"{name}: the decoder gave no answer in {self.deadline_seconds:g} s and was "
-                    f"stopped. Remove its row or raise data.decode_deadline_seconds."
-                ) from error
-            except (EOFError, OSError) as error:
-                code = self._stop(kill=False)
-                raise LostDecoderError(
-                    f"{name}: the decoder {_ending(code)}. Encode the file again or remove its row."
-                ) from error
-            except BaseException:
-                # Ctrl-C in the middle of an answer: what is left of it must not answer the next.
-                self._stop(kill=True)
-                raise
+            self._running()
+            self._skip(wanted if any(_same(one, wanted) for one in self._asked) else None)
+            if not self._asked:
+                self._ask([wanted])
+            raised, result = self._take()
         if raised is not None:
             raise MediaError(raised)
         found: Result = result
         return found
+
+    def announce(self, calls: Sequence[tuple[str, Callable[..., Any], tuple[Any, ...]]]) -> None:
+        """Have the process begin with calls that will be made, so that nobody waits for each.
+
+        A result is kept until `call` is made with the same function and arguments, or with those of
+        a later one of the calls. What goes wrong is raised there.
+
+        Args:
+            calls: name, function and arguments of each, as `call` takes them, in order.
+        """
+        with self._lock, contextlib.suppress(LostDecoderError, MachineError):
+            self._running()
+            self._skip(None)
+            self._ask([_Call(*one, {}) for one in calls])
+
+    def _ask(self, calls: Sequence[_Call]) -> None:
+        """Send calls; nothing may be left to be answered."""
+        child = self._running()
+        self._asked.extend(calls)
+        try:
+            _send(child.link, [one[1:] for one in calls], None)
+        except OSError as error:
+            raise self._lost(calls[0].name, error) from error
+        except BaseException:
+            self._stop(kill=True)
+            raise
+
+    def _skip(self, until: _Call | None) -> None:
+        """Take the answers that nobody asks for in front of a call, or all."""
+        while self._asked and not (until and _same(self._asked[0], until)):
+            with contextlib.suppress(LostDecoderError):
+                self._take()
+
+    def _take(self) -> tuple[str | None, Any]:
+        """Return the next answer: the text of an error or None, and the result."""
+        child = self._running()
+        name = self._asked.popleft().name
+        try:
+            answer: tuple[str | None, Any] = _receive(child.link, child.shared)
+        except (EOFError, OSError) as error:
+            raise self._lost(name, error) from error
+        except BaseException:
+            # Ctrl-C in the middle of an answer: what is left of it must not answer the next.
+            self._stop(kill=True)
+            raise
+        return answer
+
+    def _lost(self, name: str, error: OSError | EOFError) -> LostDecoderError:
+        """Stop the process and return what is to be told about a file."""
+        if isinstance(error, TimeoutError):
+            self._stop(kill=True)
+            return LostDecoderError(
+                f"{name}: the decoder gave no answer in {self.deadline_seconds:g} s and was "
+                f"stopped. Remove its row or raise data.decode_deadline_seconds."
+            )
+        code = self._stop(kill=False)
+        return LostDecoderError(
+            f"{name}: the decoder {_ending(code)}. Encode the file again or remove its row."
+        )
 
     def close(self) -> None:
         """End the process, if one was started; the next call starts another."""
@@ -198,13 +196,14 @@ class Guard:
             self._child.close()
             self._child.process.returncode = 0
             self._child = None
+            self._asked.clear()
         if self._child is None:
             self._child = self._started()
         return self._child
 
     def _started(self) -> _Child:
         ours, theirs = socket.socketpair()
-        shared = _Shared.new()
+        shared = Shared.new()
         with theirs:
             passed = (theirs.fileno(), shared.number)
             words = [str(one) for one in (*passed, self.deadline_seconds, *sys.path)]
@@ -240,6 +239,7 @@ class Guard:
 
     def _stop(self, *, kill: bool) -> int | None:
         """Forget the process; return its exit code, or None when it does not end."""
+        self._asked.clear()
         if self._child is None:
             return None
         child, self._child = self._child, None
@@ -282,25 +282,41 @@ def serve(link_number: int, shared_number: int, deadline_seconds: float) -> None
     # When memory runs out, the kernel is to end this process and not the run.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    shared = _Shared(shared_number)
+    shared = Shared(shared_number)
     with socket.socket(fileno=link_number) as link:
         with contextlib.suppress(BrokenPipeError):
             link.sendall(_READY)
         while True:
             try:
-                function, args, kwargs = _receive(link, shared)
+                at = 0
+                for call in _receive(link, shared):
+                    answer = _answer(call, deadline_seconds)
+                    at = _send(link, answer, shared, at=at)
+                    if at >= _AHEAD_BYTES:
+                        _read(link, len(_GO_ON))
+                        at = 0
             except (EOFError, ConnectionError):
                 return
-            # The alarm ends a process whose parent is gone; a living parent kills it before that.
-            signal.setitimer(signal.ITIMER_REAL, 2 * deadline_seconds + 1)
-            raised, result = None, None
-            try:
-                result = function(*args, **kwargs)
-            except HocketError as error:
-                raised = str(error)
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            with contextlib.suppress(BrokenPipeError):
-                _send(link, (raised, result), shared)
+
+
+def _answer(
+    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]], deadline_seconds: float
+) -> tuple[str | None, Any]:
+    """Return the text of an error or None, and the result."""
+    function, args, kwargs = call
+    # The alarm ends a process whose parent is gone; a living parent kills it before that.
+    signal.setitimer(signal.ITIMER_REAL, 2 * deadline_seconds + 1)
+    try:
+        return None, function(*args, **kwargs)
+    except HocketError as error:
+        return str(error), None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _same(one: _Call, other: _Call) -> bool:
+    # The function first: it is a method of this very medium, while arguments may be arrays.
+    return one.function == other.function and one[2:] == other[2:]
 
 
 def _ending(code: int | None) -> str:
@@ -313,29 +329,36 @@ def _ending(code: int | None) -> str:
     return f"crashed ({signal.Signals(-code).name})"
 
 
-def _send(link: socket.socket, what: object, shared: _Shared | None) -> None:
-    """Send an object: the number of its arrays, all sizes, the pickle; arrays in shared memory."""
+def _send(link: socket.socket, what: object, shared: Shared | None, *, at: int = 0) -> int:
+    """Send an object, its arrays in shared memory from a place on; return where they end.
+
+    The message: how many arrays, the size of the pickle, where the arrays start, the size of each,
+    the pickle.
+    """
     buffers: list[pickle.PickleBuffer] = []
     keep = buffers.append if shared else None
     body = pickle.dumps(what, protocol=5, buffer_callback=keep)
     raw = [buffer.raw() for buffer in buffers]
-    if shared and raw:
-        shared.write(raw)
+    end = shared.write(raw, at=at) if shared else at
     sizes = [one.nbytes for one in raw]
-    link.sendall(struct.pack(f"!{len(sizes) + 2}Q", len(raw), len(body), *sizes) + body)
+    link.sendall(struct.pack(f"!{len(sizes) + 3}Q", len(raw), len(body), at, *sizes) + body)
+    return end
 
 
-def _receive(link: socket.socket, shared: _Shared) -> Any:
+def _receive(link: socket.socket, shared: Shared) -> Any:
     """Return what the other end sent; arrays are copies that may be written to.
 
     Raises:
         EOFError: the other end has closed.
         TimeoutError: nothing came in time.
     """
-    (count,) = _SIZE.unpack(_read(link, _SIZE.size))
-    length, *sizes = struct.unpack(f"!{count + 1}Q", _read(link, _SIZE.size * (count + 1)))
+    count, length, at = _HEAD.unpack(_read(link, _HEAD.size))
+    sizes = struct.unpack(f"!{count}Q", _read(link, 8 * count)) if count else ()
     body = _read(link, length)
-    return pickle.loads(body, buffers=shared.read(sizes) if sizes else ())
+    found = pickle.loads(body, buffers=shared.read(sizes, at=at) if sizes else ())
+    if at + sum(sizes) >= _AHEAD_BYTES:
+        link.sendall(_GO_ON)
+    return found
 
 
 def _read(link: socket.socket, size: int) -> bytearray:

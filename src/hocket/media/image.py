@@ -20,6 +20,7 @@ import PIL.Image
 import PIL.ImageFile
 
 from hocket._errors import MediaError
+from hocket.media.jpeg_header import HEAD_BYTES, jpeg_size
 from hocket.media.limits import DEFAULT_LIMITS, Limits
 from hocket.media.where import Where, reason
 
@@ -126,8 +127,25 @@ class Image:
         """
         if self.pixels is not None:
             return self.pixels.shape[0], self.pixels.shape[1]
-        with _opened(self.where, limits) as picture:
-            return _size(picture)
+        size = self.plain_size(limits)
+        if size is None:
+            with _opened(self.where, limits) as picture:
+                size = _size(picture)
+        return size
+
+    def plain_size(self, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int] | None:
+        """Return (height, width) of a plain JPEG file; None where it takes a decoder to tell.
+
+        Raises:
+            MediaError: the file cannot be read, or is over a limit.
+        """
+        self.where.check(limits)
+        with self.where.open() as stream:
+            size = jpeg_size(stream.read(HEAD_BYTES))
+        if size is None or size[0] * size[1] > (PIL.Image.MAX_IMAGE_PIXELS or limits.max_pixels):
+            return None
+        _check_size(self.where.name, size, limits)
+        return size
 
     def load(self, limits: Limits = DEFAULT_LIMITS) -> Pixels:
         """Return the pixels, uint8 (H, W, 3) RGB, in an array that the caller owns.
@@ -249,7 +267,7 @@ def _rgb(picture: PIL.Image.Image, name: str) -> PIL.Image.Image:
         sheer = picture.convert("RGBA")
         paper = PIL.Image.new("RGBA", sheer.size, (255, 255, 255, 255))
         return PIL.Image.alpha_composite(paper, sheer).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _from_16_bits(picture: PIL.Image.Image, name: str) -> PIL.Image.Image:

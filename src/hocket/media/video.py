@@ -81,6 +81,9 @@ class Video:
     times: Times | None = field(default=None, repr=False)
     pictures: tuple[Path, ...] = field(default=(), repr=False)
     picture_fps: float = 1.0
+    # What the file said: it is looked at once, however often it is asked for.
+    _sizes: dict[Limits, tuple[int, int]] = field(default_factory=dict, init=False, repr=False)
+    _lines: dict[Limits, _Timeline] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def from_path(cls, path: Path | str) -> Video:
@@ -163,8 +166,10 @@ class Video:
         elif self.pictures:
             height, width = Image.from_path(self.pictures[0]).size(limits)
         else:
-            with opened(self.where, limits, noun="video") as container:
-                height, width = _first_size(container, self.where, limits)
+            if limits not in self._sizes:
+                with opened(self.where, limits, noun="video") as container:
+                    self._sizes[limits] = _first_size(container, self.where, limits)
+            height, width = self._sizes[limits]
         line = self._timeline(limits)
         return VideoInfo(line.frames, line.fps, line.seconds, height, width)
 
@@ -256,7 +261,9 @@ class Video:
             count = len(self.pictures)
             line = _Timeline(count, self.picture_fps, count / self.picture_fps)
         else:
-            line = _file_timeline(self.where, limits)
+            if limits not in self._lines:
+                self._lines[limits] = _file_timeline(self.where, limits)
+            line = self._lines[limits]
         if line.frames < 1:
             raise MediaError(f"{self.where.name}: the video has no frames. Remove its row.")
         if line.seconds > limits.max_video_seconds:

@@ -6,6 +6,7 @@ Knows files and bytes; must not know what is inside them.
 from __future__ import annotations
 
 import io
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -80,14 +81,15 @@ class Where:
         if self.path is None:
             raise MediaError(f"{self.name}: an array has no bytes to count. Use load() instead.")
         try:
-            # ValueError: a NUL inside the path
-            if self.path.is_dir():
-                raise MediaError(f"{self.name}: this is a folder, not a file. Name a file in it.")
-            if self.path.exists() and not self.path.is_file():
-                raise MediaError(f"{self.name}: not a regular file. Copy it to one.")
-            return self.path.stat().st_size
+            found = self.path.stat()
+        # ValueError: a NUL inside the path
         except (OSError, ValueError) as error:
             raise self._unreadable(error) from error
+        if stat.S_ISDIR(found.st_mode):
+            raise MediaError(f"{self.name}: this is a folder, not a file. Name a file in it.")
+        if not stat.S_ISREG(found.st_mode):
+            raise MediaError(f"{self.name}: not a regular file. Copy it to one.")
+        return found.st_size
 
     def _unreadable(self, error: OSError | ValueError) -> MediaError:
         if isinstance(error, FileNotFoundError):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from hocket.model.config import HocketConfig
+from hocket.model.origin import Origin
 from hocket.model.towers import HocketTowers, tower_name, tower_options
 from hocket.tokens.span import Modality
 
@@ -32,6 +33,20 @@ def tower_hash(model: HocketTowers, modality: Modality) -> str:
         flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(flat.numpy().data)
     return digest.hexdigest()
+
+
+def origin_key(config: HocketConfig, modality: Modality, origin: Origin) -> str:
+    """Return what stands for a tower's hash before its weights are read, 32 hexadecimal digits.
+
+    Args:
+        config: of the model.
+        modality: whose tower.
+        origin: where its weights came from.
+    """
+    told = [tower_name(config, modality), _described(config, modality), origin.identity]
+    told.append([tensor for tensor, _, _ in origin.tensors])
+    text = json.dumps(told, sort_keys=True).encode()
+    return hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def is_frozen(tower: nn.Module) -> bool:

@@ -28,6 +28,7 @@ from hocket.model.adapters import Attached
 from hocket.model.config import HocketConfig
 from hocket.model.expand import expand_media
 from hocket.model.loss import Losses, LossOptions, supervised_loss
+from hocket.model.origin import Origin
 from hocket.model.positions import SharedPositions
 from hocket.model.sequence.attention import UNMASKED
 from hocket.model.sequence.group import SequenceGroup, Shard, shard_rows
@@ -162,7 +163,7 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
     * options of the language model.
 
     ``loss_options`` says what the loss is made of, ``adapters`` by name what has been attached to
-    its layers.
+    its layers, ``origins`` by tower which files its weights were read from.
     """
 
     accepts_loss_kwargs = True
@@ -177,6 +178,7 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         name = next(name for name, part in self.model.named_modules() if part is table)
         self._tied_weights_keys = {"lm_head.weight": f"model.{name}.weight"}
         self.adapters: dict[str, Attached] = {}
+        self.origins: dict[str, Origin] = {}
         self.loss_options = LossOptions()
         self.post_init()
 

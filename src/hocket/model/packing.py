@@ -17,6 +17,7 @@ from hocket.media.audio import Audio
 from hocket.media.image import Image
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.batch import Batch, pack_batch, pad_batch
+from hocket.tokens.cutter import FeatureSource
 from hocket.tokens.example import Example
 from hocket.tokens.processor import HocketProcessor
 
@@ -26,6 +27,7 @@ def packed_matches_unpacked(
     processor: HocketProcessor | None = None,
     *,
     tolerance: float = 1e-4,
+    features: FeatureSource | None = None,
 ) -> float:
     """Return the largest logit difference of packed sequences against the same ones alone.
 
@@ -36,6 +38,7 @@ def packed_matches_unpacked(
         model: the model as it will be trained.
         processor: makes the row with media; without one only text is compared.
         tolerance: largest difference allowed, as a share of the largest logit.
+        features: what frozen towers make of the media of `proof_samples`; those towers do not run.
 
     Raises:
         AlignmentError: the language model does not isolate packed examples.
@@ -63,17 +66,20 @@ def packed_matches_unpacked(
             alone = model(input_ids=ids[:, 7:], use_cache=False).logits
             difference = _difference(packed, alone, tolerance)
             if processor is not None:
-                difference = max(difference, _with_media(model, processor, tolerance))
+                difference = max(difference, _with_media(model, processor, tolerance, features))
     finally:
         model.train(was_training)
     return difference
 
 
 def _with_media(
-    model: HocketForConditionalGeneration, processor: HocketProcessor, tolerance: float
+    model: HocketForConditionalGeneration,
+    processor: HocketProcessor,
+    tolerance: float,
+    features: FeatureSource | None,
 ) -> float:
     """Compare a row of samples with media against each of them alone."""
-    examples = [processor.encode(one) for one in _samples(processor)]
+    examples = [processor.encode(one, features=features) for one in proof_samples(processor)]
     packed = _logits(model, pack_batch([examples], pad_id=0))
     at, most = 0, 0.0
     for example in examples:
@@ -83,7 +89,7 @@ def _with_media(
     return most
 
 
-def _samples(processor: HocketProcessor) -> list[Conversation]:
+def proof_samples(processor: HocketProcessor) -> list[Conversation]:
     """Return samples that differ in all that one could see of another; text comes last."""
     generator = np.random.default_rng(0)
     media: list[Part] = []
@@ -131,7 +137,7 @@ def _difference(packed: Tensor, alone: Tensor, tolerance: float) -> float:
     if difference > tolerance * max(1.0, float(alone.abs().max())):
         raise AlignmentError(
             f"packing is not safe with this language model: logits change by {difference:.3g} when "
-            "two samples share a row. Set train.stages.*.tokens_per_row so that one sample fills a "
-            "row, or choose another attention implementation."
+            "two samples share a row.\nSet packing: false in each stage, so that each sample has a "
+            "row of its own, or choose another attention implementation."
         )
     return difference

@@ -25,6 +25,7 @@ from hocket._env import offline
 from hocket._errors import CheckpointError, ConfigError, did_you_mean
 from hocket.model.config import HocketConfig
 from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.model.origin import find_origin
 from hocket.model.spec import ModelSpec
 
 # Models of two halves: which of their nested configurations describes the half that is used.
@@ -124,6 +125,9 @@ def adopt(model: HocketForConditionalGeneration, spec: ModelSpec) -> None:
         if tower and tower.path:
             loaded = load_tower(key, name, model.model.get_submodule(name), tower.path)
             model.model.set_submodule(name, loaded)
+            origin = find_origin(loaded, weight_files(tower.path))
+            if origin is not None:
+                model.origins[name] = origin
         if tower and tower.connector and tower.connector.path:
             load_part(
                 f"{key}.connector", joint, model.model.get_submodule(joint), tower.connector.path
@@ -148,7 +152,7 @@ def load_tower(key: str, name: str, tower: PreTrainedModel, path: str) -> PreTra
         CheckpointError: a tensor of the tower is not there or has another shape.
     """
     if own_checkpoint(path) is not None:
-        load_part(key, name, tower, path)
+        load_part(key, name, tower, path, mapped=True)
         return tower
     return _load(key, type(tower), path, tower.config)
 
@@ -190,7 +194,14 @@ def own_checkpoint(path: str) -> Path | None:
     return None
 
 
-def load_part(key: str, name: str, module: nn.Module, path: str) -> None:
+def weight_files(path: str) -> list[Path]:
+    """Return the safetensors files of a checkpoint, a run or a transformers directory."""
+    return sorted((own_checkpoint(path) or Path(path)).glob("*.safetensors"))
+
+
+def load_part(
+    key: str, name: str, module: nn.Module, path: str, *, mapped: bool = False
+) -> None:
     """Fill a module from a Hocket checkpoint, a run, or a safetensors file of its own.
 
     Args:
@@ -198,6 +209,7 @@ def load_part(key: str, name: str, module: nn.Module, path: str) -> None:
         name: the part's name in the composite, which begins its tensors' names in a checkpoint.
         module: the module; every tensor of it must be there and no other.
         path: the checkpoint, run or file.
+        mapped: let the module's tensors be the file's bytes, read when they are used.
 
     Raises:
         CheckpointError: a tensor is missing, unexpected or of another shape, or nothing is there.
@@ -226,7 +238,9 @@ def load_part(key: str, name: str, module: nn.Module, path: str) -> None:
             f"{key}.path: the weights of {path} are not those of this part. {said}. "
             "Give those of a part with the same kind and options."
         )
-    module.load_state_dict(given, strict=True)
+    if mapped:
+        given = {one: value.to(expected[one].dtype) for one, value in given.items()}
+    module.load_state_dict(given, strict=True, assign=mapped)
 
 
 def stretch_context(config: PreTrainedConfig, tokens: int) -> None:

@@ -29,6 +29,9 @@ from hocket.parts.joint import Joint, build_joint
 from hocket.parts.vision import vision_encoders
 from hocket.tokens.span import Modality
 
+TOWERS = ("vision_tower", "video_tower", "audio_tower")
+"""The attributes of the composite that may hold a tower."""
+
 
 class HocketPreTrainedModel(PreTrainedModel):  # type: ignore[misc] # transformers ships no types
     """What both classes of the composite share with transformers."""

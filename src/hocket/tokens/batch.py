@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NotRequired, TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hocket.tokens.example import IGNORED as IGNORED
 from hocket.tokens.example import Example
+from hocket.tokens.room import joined
 from hocket.tokens.span import Modality, Span
 
 
@@ -66,23 +68,29 @@ def pack_batch(rows: Sequence[Sequence[Example]], *, pad_id: int) -> Batch:
     belongs to its neighbour. The tail of a short row is an example of its own without labels.
     """
     width = max(sum(len(example.outline.input_ids) for example in row) for row in rows)
-    ids = torch.full((len(rows), width), pad_id)
-    labels = torch.full((len(rows), width), IGNORED)
-    positions = torch.zeros((len(rows), width), dtype=torch.long)
-    index = torch.zeros((len(rows), width), dtype=torch.long)
+    # numpy: torch takes four times as long to read a list.
+    ids = np.full((len(rows), width), pad_id)
+    labels = np.full((len(rows), width), IGNORED)
+    positions = np.zeros((len(rows), width), dtype=np.int64)
+    index = np.zeros((len(rows), width), dtype=np.int64)
     count = 0
     for number, row in enumerate(rows):
         at = 0
         for example in row:
             stop = at + len(example.outline.input_ids)
-            ids[number, at:stop] = torch.tensor(example.outline.input_ids)
-            labels[number, at + 1 : stop] = torch.tensor(example.outline.labels[1:])
-            positions[number, at:stop] = torch.arange(stop - at)
+            ids[number, at:stop] = example.outline.input_ids
+            labels[number, at + 1 : stop] = example.outline.labels[1:]
+            positions[number, at:stop] = np.arange(stop - at)
             index[number, at:stop] = count
             count += 1
             at = stop
-        positions[number, at:] = torch.arange(width - at)
-    batch = Batch(input_ids=ids, labels=labels, position_ids=positions, sample_index=index)
+        positions[number, at:] = np.arange(width - at)
+    batch = Batch(
+        input_ids=torch.from_numpy(ids),
+        labels=torch.from_numpy(labels),
+        position_ids=torch.from_numpy(positions),
+        sample_index=torch.from_numpy(index),
+    )
     _add_media(batch, [example for row in rows for example in row])
     return batch
 
@@ -91,18 +99,18 @@ def _add_media(batch: Batch, examples: Sequence[Example]) -> None:
     """Concatenate the encoder inputs in reading order; absent kinds stay absent."""
     if images := [example.images for example in examples if example.images is not None]:
         known = _encoded(examples, Modality.IMAGE)
-        batch["image_features" if known else "pixel_values"] = torch.cat(images)
+        batch["image_features" if known else "pixel_values"] = joined(images)
         batch["image_spans"] = _span_table(examples, Modality.IMAGE)
     if frames := [example.frames for example in examples if example.frames is not None]:
         known = _encoded(examples, Modality.VIDEO)
-        batch["video_features" if known else "pixel_values_videos"] = torch.cat(frames)
+        batch["video_features" if known else "pixel_values_videos"] = joined(frames)
         batch["video_spans"] = _span_table(examples, Modality.VIDEO)
         batch["frame_times"] = torch.cat(
             [example.frame_times for example in examples if example.frame_times is not None]
         )
     if sounds := [example.sounds for example in examples if example.sounds is not None]:
         known = _encoded(examples, Modality.AUDIO)
-        batch["audio_features" if known else "input_features"] = torch.cat(sounds)
+        batch["audio_features" if known else "input_features"] = joined(sounds)
         batch["audio_spans"] = _span_table(examples, Modality.AUDIO)
         batch["feature_lengths"] = torch.cat(
             [example.sound_lengths for example in examples if example.sound_lengths is not None]

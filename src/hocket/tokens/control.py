@@ -24,22 +24,25 @@ class ControlCutter:
         names = "|".join(re.escape(token) for token in whole)
         # Empty matches before each token, so that overlapping ones are all found.
         self._whole = re.compile(f"(?=[{first}])(?={names})" if whole else r"(?!)")
-        self._heads = {token[:size] for token in whole for size in range(1, len(token))}
-        self._tails = {token[size:] for token in whole for size in range(1, len(token))}
+        heads = {token[:size] for token in whole for size in range(1, len(token))}
+        tails = {token[size:] for token in whole for size in range(1, len(token))}
+        self._heads, self._tails = tuple(heads), tuple(tails)
         self._longest = max((len(token) for token in whole), default=0)
 
     def mark(self, texts: Sequence[str], mark: str) -> list[str]:
         """Return neighbouring texts with a mark at each cut."""
         joined = "".join(texts)
-        cuts = {hit.start() + 1 for hit in self._whole.finditer(joined)}
-        # The template may complete a token that a text begins or ends, also after trimming it.
         stop = len(joined.rstrip())
         start = len(joined) - len(joined.lstrip())
-        for size in range(1, self._longest):
-            if joined[max(stop - size, 0) : stop] in self._heads:
-                cuts.add(max(stop - size, 0) + 1)
-            if joined[start : start + size] in self._tails:
-                cuts.add(start)
+        cuts = {hit.start() + 1 for hit in self._whole.finditer(joined)}
+        # The template may complete a token that a text begins or ends, also after trimming it.
+        if joined.endswith(self._heads, 0, stop):
+            sizes = range(1, min(self._longest, stop + 1))
+            cuts |= {stop - size + 1 for size in sizes if joined[stop - size : stop] in self._heads}
+        if joined.startswith(self._tails, start):
+            cuts.add(start)
+        if not cuts:
+            return list(texts)
         edges = [0]
         for text in texts:
             edges.append(edges[-1] + len(text))

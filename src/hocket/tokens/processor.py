@@ -7,8 +7,8 @@ that turns media into placeholder tokens, for training, evaluation, chat and ser
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import torch
@@ -331,12 +331,16 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         conversation: Conversation,
     ) -> Outline:
         """Repeat each placeholder as often as its plan has rows."""
-        places = [at for at, token in enumerate(tokens.ids) if token in self._modality_of]
+        places = sorted(at for one in self._modality_of for at in _places(tokens.ids, one))
         if len(places) != len(plans):
             raise AlignmentError(
                 f"{conversation.source}: the template wrote {len(places)} placeholders for "
                 f"{len(plans)} media. The chat template must write one per medium."
             )
+        learned = [
+            token if keep else IGNORED
+            for token, keep in zip(tokens.ids, tokens.learned, strict=True)
+        ]
         ids: list[int] = []
         labels: list[int] = []
         spans: list[Span] = []
@@ -344,10 +348,7 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         for number, (before, at) in enumerate(pairwise(edges)):
             text = slice(before + 1, at)
             ids += tokens.ids[text]
-            labels += [
-                token if learned else IGNORED
-                for token, learned in zip(tokens.ids[text], tokens.learned[text], strict=True)
-            ]
+            labels += learned[text]
             if number < len(plans):
                 plan, kind = plans[number], self._modality_of[tokens.ids[at]]
                 written = self._placeholders(kind, tokens.ids[at], plan)
@@ -375,13 +376,26 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         )
 
     def _placeholders(self, kind: Modality, token: int, plan: Plan) -> list[int]:
-        """Return a medium's placeholder tokens, with the layout's own text behind each piece."""
-        behind = [
+        """Return a medium's placeholder tokens, with the layout's own text around each piece."""
+        front, closing = self._text_ids(plan.front), self._text_ids(plan.closing)
+        behind = self._text_ids((*self.media.after(kind), *plan.behind))
+        ends = set(accumulate(plan.runs))
+        written: list[int] = []
+        for number, rows in enumerate(plan.pieces or (plan.rows,), start=1):
+            written += front + [token] * rows + behind + (closing if number in ends else [])
+        return written
+
+    def _text_ids(self, texts: Sequence[str]) -> list[int]:
+        return [
             one
-            for text in (*self.media.after(kind), *plan.behind)
+            for text in texts
             for one in self.tokenizer(text, add_special_tokens=False)["input_ids"]
         ]
-        written: list[int] = []
-        for rows in plan.pieces or (plan.rows,):
-            written += [token] * rows + behind
-        return written
+
+
+def _places(ids: list[int], token: int) -> Iterator[int]:
+    """Yield where a token stands."""
+    at = -1
+    for _ in range(ids.count(token)):
+        at = ids.index(token, at + 1)
+        yield at

@@ -32,8 +32,12 @@ class Plan:
         grid: what the rows show, as (time, height, width); learned rows are not counted.
         tiles: for pictures cut into tiles, their (rows, columns); an overview is not counted.
         pieces: rows of each stretch that the layout's `after` text follows; None for one stretch.
-        frames: frames of a video; 0 for everything else.
+        frames: frames of a video, where each of them is cut into tiles their number; 0 for
+            everything else.
+        front: texts in front of each piece, tokenised one by one.
         behind: further texts behind each piece of this medium alone, tokenised one by one.
+        runs: pieces of each run that `closing` follows; empty for no run.
+        closing: texts behind each run, tokenised one by one.
         kept: frames of a video or samples of a sound that are used, where the medium was cut to
             fit a budget; None for all.
     """
@@ -45,7 +49,10 @@ class Plan:
     valid: tuple[int, ...] | None = None
     tiles: tuple[int, int] = (1, 1)
     pieces: tuple[int, ...] | None = None
+    front: tuple[str, ...] = ()
     behind: tuple[str, ...] = ()
+    runs: tuple[int, ...] = ()
+    closing: tuple[str, ...] = ()
     heard: tuple[int, ...] | None = None
     frames: int = 0
     kept: int | None = None

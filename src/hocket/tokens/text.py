@@ -219,8 +219,9 @@ class TextEncoder:
         core.no_padding()
         encoded = core.encode(piece, add_special_tokens=False)
         offsets = encoded.offsets
-        begins = [base + start for start, _ in offsets]
-        ends = [base + stop for _, stop in offsets]
+        begins, ends = map(list, zip(*offsets, strict=True)) if offsets else ([], [])
+        if base:
+            begins, ends = ([base + at for at in places] for places in (begins, ends))
         border = _crossed(begins, ends, starts)
         if border is not None:
             cut = border - base
@@ -294,7 +295,7 @@ class TextEncoder:
 
 
 def _free_mark(messages: Iterable[Mapping[str, Any]], tools: list[Any], source: str) -> str:
-    text = json.dumps(tools, ensure_ascii=False) + "".join(
+    text = (json.dumps(tools, ensure_ascii=False) if tools else "") + "".join(
         part["text"]
         for message in messages
         for part in message["content"]
@@ -347,7 +348,7 @@ def _split(text: str, mark: str | None, chunked: bool) -> Iterator[tuple[str, in
         base += len(piece) + len(mark or "")
 
 
-def _crossed(starts: list[int], stops: list[int], borders: Sequence[int]) -> int | None:
+def _crossed(starts: Sequence[int], stops: Sequence[int], borders: Sequence[int]) -> int | None:
     """Return the first of the sorted borders that lies inside a token, or None.
 
     Tokens stand in the order of the text, so the last one that begins before a border is the one

@@ -13,8 +13,9 @@ from hocket.checkpoint.adapters import FOLDER, read_adapters, write_adapter
 from hocket.checkpoint.manifest import write_directory
 from hocket.data.seed import generator
 from hocket.model.adapters import AdapterSpec
-from hocket.model.adapters.attach import attach, merge
+from hocket.model.adapters.attach import attach, merge, tuner_layers
 from hocket.model.adapters.kinds import RESIDUAL
+from hocket.model.adapters.nf4 import check_format, pack, unpack
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.train.recipe import Group, Stage
 
@@ -44,11 +45,16 @@ def adapt(
     if finished:
         merge(model, model.adapters, finished)
     for adapter, spec in stage.adapters.items():
+        check_format(adapter, spec)
         if adapter not in model.adapters:
             draw = generator(seed, "adapter", name, adapter)
             torch.manual_seed(int(draw.integers(2**63)))
             plain = AdapterSpec(
-                part=spec.part, kind=spec.kind, targets=spec.targets, options=spec.options
+                part=spec.part,
+                kind=spec.kind,
+                targets=spec.targets,
+                options=spec.options,
+                quantise=spec.quantise,
             )
             attach(model, model.adapters, adapter, plain, fresh=True)
     return {
@@ -58,6 +64,23 @@ def adapt(
         )
         for adapter, spec in stage.adapters.items()
     }
+
+
+def pack_weights(model: HocketForConditionalGeneration, stage: Stage) -> None:
+    """Keep the weights under the adapters of a stage in the number format that they ask for.
+
+    What trains must have been chosen: those weights cannot be kept in four bits.
+
+    Raises:
+        ConfigError: a layer of an adapter cannot be kept so.
+    """
+    asked = [name for name, spec in stage.adapters.items() if spec.quantise]
+    packed = {layer for name in asked for layer in model.adapters[name].layers}
+    for path, layer in tuner_layers(model):
+        if path not in packed:
+            unpack(layer)
+    for name in asked:
+        pack(model, name, model.adapters[name].layers)
 
 
 def finish_adapters(model: HocketForConditionalGeneration, out: Path) -> None:

@@ -40,12 +40,16 @@ class Estimate:
 
     @property
     def pays(self) -> bool:
-        """Whether clearly more is saved than spent."""
+        """Whether clearly more is saved than spent, or all is there already."""
+        if not self.media:
+            return True  # nothing is spent
         gain = self.saved_seconds - self.build_seconds
         return self.saved_seconds >= LEAST_GAIN * self.build_seconds and gain >= LEAST_GAIN_SECONDS
 
     def told(self) -> str:
         """Say it in words."""
+        if not self.media:
+            return "all that was looked for is there"
         return (
             f"{self.media:,} media to build in about {self.build_seconds:,.0f} s and "
             f"{self.disk_bytes / 1e9:.2g} GB, which save about {self.saved_seconds:,.0f} s"
@@ -70,7 +74,7 @@ def estimate(
     workers: int = 0,
     world: int = 1,
 ) -> Estimate | None:
-    """Time a few media; None if the stage shows none that can be used.
+    """Time a few media, where some are missing; None if the stage shows none that can be used.
 
     Args:
         loader: the stage's samples.
@@ -85,10 +89,13 @@ def estimate(
     apart = max(1, len(mixture) // _PROBED_SAMPLES)
     refs = [mixture.ref(position) for position in range(0, len(mixture), apart)]
     wanted = list_media(loader, features, refs=refs)
+    absent = sum(map(len, features.missing(wanted.places).values()))
+    if wanted.seen and not absent:
+        # A tower is not even read to time it.
+        return Estimate(media=0, build_seconds=0.0, saved_seconds=0.0, disk_bytes=0.0)
     mean = _time_media(loader, processor, features, encode, wanted)
     if mean is None:
         return None
-    absent = sum(map(len, features.missing(wanted.places).values()))
     rows = sum(len(source) for source in mixture.sources.values())
     media = math.ceil(rows * absent / len(refs))
     samples = steps / loader.steps_per_epoch() * len(mixture)

@@ -11,12 +11,12 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from hocket._env import cache_dir
@@ -29,17 +29,20 @@ from hocket.data.featuring import Wanted, build_features, list_media
 from hocket.data.loader import Loader
 from hocket.data.spec import DataSpec, FeatureDtype
 from hocket.data.storing import put_file
-from hocket.model.fingerprint import is_frozen, tower_hash
+from hocket.model.fingerprint import is_frozen
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.names import PARTS
 from hocket.model.towers import tower_name, tower_widths
 from hocket.tokens.processor import HocketProcessor
 from hocket.tokens.span import Modality
+from hocket.train.aside import TowersAside
 from hocket.train.feature_cost import estimate
+from hocket.train.fingerprints import TowerHashes
+from hocket.train.isolation import FOLDER, keep_proof
+from hocket.train.parallel import Sharding
 from hocket.train.recipe import FeaturePolicy, Recipe, Stage
 from hocket.train.runtime import Runtime
 
-FOLDER = "features"
 RECORD = "features.json"
 ROOM = 1.1
 """Free space that must be there, beside what the features take."""
@@ -115,47 +118,13 @@ class FeatureJob:
     ) -> Tensor:
         """Run a tower on its device, see `hocket.data.featuring.Encode`."""
         device = self.runtime.device
+        tower = self.model.model.get_submodule(tower_name(self.model.config, modality))
+        # It may have been left behind, because nobody knew yet whether it is used. What is moved
+        # in inference mode could never train.
+        with torch.inference_mode(False):
+            tower.to(device)
         moved = None if lengths is None else lengths.to(device)
         return self.model.model.encode(modality, inputs.to(device), spans.to(device), moved)
-
-
-class TowersAside:
-    """Towers that a stage does without.
-
-    Args:
-        model: the composite; its towers are taken away at once.
-        names: the towers.
-    """
-
-    def __init__(self, model: HocketForConditionalGeneration, names: Sequence[str] = ()) -> None:
-        self._model = model.model
-        self._device = model.device
-        self._towers = {name: self._model.get_submodule(name).to("cpu") for name in names}
-        self._hide()
-
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Put the towers back, on the CPU, for as long as something needs the whole model."""
-        self._show()
-        try:
-            yield
-        finally:
-            self._hide()
-
-    def bring_back(self) -> None:
-        """Put the towers back for good."""
-        self._show()
-        for tower in self._towers.values():
-            tower.to(self._device)
-        self._towers = {}
-
-    def _show(self) -> None:
-        for name, tower in self._towers.items():
-            self._model.register_module(name, tower)
-
-    def _hide(self) -> None:
-        for name in self._towers:
-            self._model.register_module(name, None)
 
 
 def use_features(job: FeatureJob) -> TowersAside:
@@ -168,25 +137,36 @@ def use_features(job: FeatureJob) -> TowersAside:
         BuildStoppedError: the run was asked to stop meanwhile.
         MachineError: features cannot be written.
     """
-    if job.policy is FeaturePolicy.OFF:
-        return TowersAside(job.model)
-    kinds = find_modalities(job)
+    features = _chosen(job)
+    aside = TowersAside(job.model)
+    if features is not None:
+        complete(job, features)
+        job.loader.use(features)
+        config, kinds = job.model.config, features.modalities
+        others = taken_modalities(job.model, job.processor) - kinds
+        left = {tower_name(config, kind) for kind in others}
+        hashes = {tower_name(config, kind): one.tower for kind, one in features.shards.items()}
+        aside = TowersAside(job.model, sorted(hashes.keys() - left), hashes)
+    if not job.in_shares:
+        job.model.to(job.runtime.device)
+    return aside
+
+
+def _chosen(job: FeatureJob) -> KnownFeatures | None:
+    """Return the features that the stage is to use, or None if it uses none."""
+    kinds = frozenset[Modality]()
+    if job.policy is not FeaturePolicy.OFF:
+        kinds = find_modalities(job)
     if not kinds:
-        return TowersAside(job.model)
+        return None
     try:
         features = open_features(job.model, job.processor, kinds, job.recipe.feature_dtype)
     except MachineError as error:
         if job.policy is FeaturePolicy.ON:
             raise
         job.say(f"not used: {error}")
-        return TowersAside(job.model)
-    if not _decide(job, features):
-        return TowersAside(job.model)
-    complete(job, features)
-    job.loader.use(features)
-    towers = {tower_name(job.model.config, kind) for kind in kinds}
-    left = {tower_name(job.model.config, kind) for kind in taken_modalities(job) - kinds}
-    return TowersAside(job.model, sorted(towers - left))
+        return None
+    return features if _decide(job, features) else None
 
 
 def find_modalities(job: FeatureJob) -> frozenset[Modality]:
@@ -196,7 +176,7 @@ def find_modalities(job: FeatureJob) -> frozenset[Modality]:
         ConfigError: the policy is ``on``, and a frozen tower's features cannot be kept, or no
             tower is frozen.
     """
-    frozen = frozen_modalities(job)
+    frozen = frozen_modalities(job.model, job.processor)
     augmenter = Augmenter(job.data.augment, seed=job.recipe.seed)
     names = ", ".join(job.data.augment)
     why = ""
@@ -220,21 +200,43 @@ def find_modalities(job: FeatureJob) -> frozenset[Modality]:
     return found
 
 
-def taken_modalities(job: FeatureJob) -> frozenset[Modality]:
-    """Return the media that the model takes."""
-    kinds = set(tower_widths(job.model.config))
-    return frozenset(kinds if job.processor.sampler else kinds - {Modality.VIDEO})
+def taken_modalities(
+    model: HocketForConditionalGeneration, processor: HocketProcessor
+) -> frozenset[Modality]:
+    """Return the media that a model takes."""
+    kinds = set(tower_widths(model.config))
+    return frozenset(kinds if processor.sampler else kinds - {Modality.VIDEO})
 
 
-def frozen_modalities(job: FeatureJob) -> frozenset[Modality]:
+def frozen_modalities(
+    model: HocketForConditionalGeneration, processor: HocketProcessor
+) -> frozenset[Modality]:
     """Return the media whose tower does not train and has no adapter."""
-    adapted = {PARTS[one.spec.part] for one in job.model.adapters.values()}
-    paths = {kind: f"model.{tower_name(job.model.config, kind)}" for kind in taken_modalities(job)}
+    adapted = {PARTS[one.spec.part] for one in model.adapters.values()}
+    paths = {
+        kind: f"model.{tower_name(model.config, kind)}"
+        for kind in taken_modalities(model, processor)
+    }
     return frozenset(
         kind
         for kind, path in paths.items()
-        if path not in adapted and is_frozen(job.model.get_submodule(path))
+        if path not in adapted and is_frozen(model.get_submodule(path))
     )
+
+
+def idle_towers(
+    model: HocketForConditionalGeneration, processor: HocketProcessor, recipe: Recipe, stage: Stage
+) -> list[str]:
+    """Return the towers that may not be used at all, because their features may be kept.
+
+    They need not be put on a device before that is decided.
+    """
+    if (stage.feature_cache or recipe.feature_cache) is FeaturePolicy.OFF:
+        return []
+    if recipe.sharding is Sharding.FSDP:
+        return []
+    kinds = frozen_modalities(model, processor)
+    return sorted({tower_name(model.config, kind) for kind in kinds})
 
 
 def open_features(
@@ -257,18 +259,16 @@ def open_features(
     root = cache_dir() / FOLDER
     try:
         root.mkdir(parents=True, exist_ok=True)
+        hashes = TowerHashes(root)
+        names = {kind: tower_name(model.config, kind) for kind in sorted(kinds)}
+        found = {name: hashes.of(model, kind) for kind, name in names.items()}
     except OSError as error:
         raise MachineError(
-            f"{root} cannot be made: {error.strerror}. Set HOCKET_CACHE to another folder, "
+            f"{root} cannot be written: {error.strerror}. Set HOCKET_CACHE to another folder, "
             "or set train.feature_cache=off."
         ) from error
-    towers: dict[str, FeatureShards] = {}
-    shards = {}
-    for kind in sorted(kinds):
-        name = tower_name(model.config, kind)
-        if name not in towers:
-            towers[name] = FeatureShards(root, tower_hash(model.model, kind), dtype)
-        shards[kind] = towers[name]
+    towers = {name: FeatureShards(root, one, dtype) for name, one in found.items()}
+    shards = {kind: towers[name] for kind, name in names.items()}
     return KnownFeatures(shards, MediaKeys(processor, ContentHashes(root / "contents.sqlite")))
 
 
@@ -308,6 +308,8 @@ def complete(job: FeatureJob, features: KnownFeatures) -> Wanted:
         workers=job.recipe.workers,
         advance=partial(_advance, job, "building features"),
     )
+    if runtime.is_main:
+        keep_proof(features, job.processor, job.encode)
     runtime.wait()
     for shards in towers:
         shards.refresh()

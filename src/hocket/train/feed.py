@@ -74,6 +74,7 @@ class Feed:
                 rank=self.rank,
                 world=self.world,
                 pairs=stage.preference is not None,
+                packed=stage.packing,
             ),
             augmenter=Augmenter(
                 self.data.augment,

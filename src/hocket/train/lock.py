@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -86,13 +87,15 @@ class FolderLock:
         trace: TracebackType | None,
     ) -> None:
         if self._enabled and _read(self._file) == self._self:
-            self._file.unlink(missing_ok=True)
+            # In a folder that has been closed meanwhile it stays; nobody alive holds it.
+            with suppress(OSError):
+                self._file.unlink(missing_ok=True)
 
     def touch(self, *_: object) -> None:
         """Show other machines that this process is alive; a hook of the training.
 
         Raises:
-            MachineError: another process has taken the folder.
+            MachineError: another process has taken the folder, or it cannot be written any more.
         """
         if not self._enabled or time.monotonic() - self._touched < TOUCH_SECONDS:
             return
@@ -101,7 +104,10 @@ class FolderLock:
         if holder is not None and holder != self._self:
             raise self._held(holder)
         if holder is not None:
-            os.utime(self._file)
+            try:
+                os.utime(self._file)
+            except OSError as error:
+                raise machine_error(self._file, error) from error
 
     def _take(self, own: Path) -> None:
         try:

@@ -1,10 +1,10 @@
-"""The run's log: one JSON line per optimizer step, without gaps or doubles after a resume."""
+"""The run's log: JSON lines of optimizer steps, without gaps or doubles after a resume."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -15,7 +15,7 @@ from hocket.train.state import TrainState
 
 
 class RunLog:
-    """A hook that appends each step's report to a file.
+    """A hook that appends each step's report to a file; `write` appends anything else.
 
     Args:
         path: the log file; its folder is made.
@@ -90,8 +90,20 @@ class RunLog:
         Raises:
             MachineError: the disk is full.
         """
+        self.write(state, asdict(report))
+
+    def write(self, state: TrainState, values: Mapping[str, Any]) -> None:
+        """Append a line of a step.
+
+        Args:
+            state: the run behind the step.
+            values: plain JSON data.
+
+        Raises:
+            MachineError: the disk is full.
+        """
         if self._file:
-            line = {"stage": state.stage, "step": state.step} | asdict(report)
+            line = {"stage": state.stage, "step": state.step, **values}
             try:
                 self._file.write(json.dumps(line).encode() + b"\n")
             except OSError as error:

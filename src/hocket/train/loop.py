@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,10 @@ class Report:
         cuts: what was cut of samples to fit them into rows since the start of the stage, by kind.
         rewards: of a stage of preferences, mean rewards of the step's pairs and how many of them
             are told apart: ``chosen``, ``rejected``, ``margin``, ``accuracy``.
+        dropped: samples left out since the start of the stage, of this process's rows.
+        lr: learning rate of each group.
+        norms: what the probe measured in this step, such as ``gradient/vision``; often nothing.
+        memory: bytes in use at the end of the step, by where; often nothing.
     """
 
     loss: float
@@ -58,6 +62,42 @@ class Report:
     fill: dict[str, float] = field(default_factory=dict)
     cuts: dict[str, int] = field(default_factory=dict)
     rewards: dict[str, float] = field(default_factory=dict)
+    dropped: int = 0
+    lr: dict[str, float] = field(default_factory=dict)
+    norms: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
+
+
+class Measured(NamedTuple):
+    """What a probe found in a step; the names are those of `Report`."""
+
+    lr: dict[str, float]
+    norms: dict[str, float]
+    memory: dict[str, float]
+
+
+class Probe(Protocol):
+    """Looks at a step from inside and changes nothing; every process calls it."""
+
+    def begin(self, state: TrainState) -> None:
+        """Look at the state before the step; nothing of it has been read."""
+        ...
+
+    def updated(self, grad_norm: float) -> Measured:
+        """Look at the weights behind the optimizer's step; the clipped gradients are still there.
+
+        Args:
+            grad_norm: norm of the gradient before it was clipped.
+        """
+        ...
+
+
+class _Blind:
+    def begin(self, state: TrainState) -> None:
+        pass
+
+    def updated(self, grad_norm: float) -> Measured:
+        return Measured({}, {}, {})
 
 
 Hook = Callable[[TrainState, Report], None]
@@ -72,10 +112,12 @@ class Hooks(NamedTuple):
         not_finite: called in place of a step whose loss or gradient is not finite, with the state
             before it, the batch, the loss and the gradient's norm; returns where to go on, or
             raises.
+        probe: looks at each step.
     """
 
     after_step: Sequence[Hook]
     not_finite: NotFiniteRule
+    probe: Probe = _Blind()
 
 
 def fit(
@@ -89,15 +131,13 @@ def fit(
     seed: int,
     hooks: Hooks,
 ) -> TrainState:
-    """Run optimizer steps until the stage's budget is used; return the state behind the last.
-
-    Where a loss or gradient is not finite the step is not taken.
-    """
+    """Run steps to the end of the stage; one that is not finite is not taken."""
     stage = objective.stage
     parameters = [value for value in model.parameters() if value.requires_grad]
     while state.step < stage.steps:
         started = time.perf_counter()
         runtime.begin_step(state.step + 1)
+        hooks.probe.begin(state)
         step = next(batches)
         runtime.have(step.samples)
         data_seconds = time.perf_counter() - started
@@ -114,6 +154,7 @@ def fit(
             state = hooks.not_finite(state, step, loss, norm)
             continue
         optimizer.step()
+        measured = hooks.probe.updated(norm)
         optimizer.zero_grad(set_to_none=True)
         tokens = int(runtime.sum_over_ranks(step.tokens))
         seconds = time.perf_counter() - started
@@ -131,6 +172,8 @@ def fit(
             cuts=step.after.cuts.counted(),
             parts=objective.means(step, [one.samples for one in learned], runtime),
             rewards=objective.rewards(learned, runtime),
+            dropped=step.after.dropped,
+            **measured._asdict(),
         )
         runtime.note("logging and saving")
         for hook in hooks.after_step:

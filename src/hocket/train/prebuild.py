@@ -18,11 +18,13 @@ from hocket.model.build import Built
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.towers import tower_name
 from hocket.train.adapt import adapt
+from hocket.train.aside import move
 from hocket.train.features import (
     FeatureJob,
     complete,
     find_modalities,
     frozen_modalities,
+    idle_towers,
     open_features,
     taken_modalities,
 )
@@ -93,7 +95,7 @@ def prebuild(
     moved: set[str] = set()
     for name, stage in recipe.stages.items():
         _freeze(model, name, stage, seed=recipe.seed)
-        model.to(runtime.device)
+        move(model, runtime.device, but=idle_towers(model, processor, recipe, stage))
         job = FeatureJob(
             name=name,
             stage=stage,
@@ -109,7 +111,7 @@ def prebuild(
         )
         if not stages or name in stages:
             done += _build(job, moved)
-        free = taken_modalities(job) - frozen_modalities(job)
+        free = taken_modalities(model, processor) - frozen_modalities(model, processor)
         moved |= {tower_name(model.config, kind) for kind in free}
     return done
 

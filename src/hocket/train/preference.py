@@ -13,7 +13,6 @@ Letters: P pairs, E = 2 P samples of a batch, the halves of a pair side by side,
 
 from __future__ import annotations
 
-import copy
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
@@ -36,6 +35,7 @@ from hocket.model.adapters.kinds import RESIDUAL
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.batch import IGNORED
 from hocket.train.objective import Learned, Objective, loss_options
+from hocket.train.parallel.live import Live
 from hocket.train.recipe import LossSpec, PreferenceKind, PreferenceSpec, ReferenceKind, Stage
 from hocket.train.runtime import Runtime
 
@@ -165,7 +165,7 @@ def pair_losses(ratios: Tensor, spec: PreferenceSpec, *, lengths: Tensor) -> Ten
 
 
 def open_objective(
-    model: HocketForConditionalGeneration,
+    live: Live,
     stage: Stage,
     sources: Mapping[str, float],
     tokenizer: PreTrainedTokenizerBase,
@@ -174,7 +174,7 @@ def open_objective(
     """Return what a stage learns and set the model's ``loss_options`` for it.
 
     Args:
-        model: the policy, its trainable parameters chosen.
+        live: the policy, its trainable parameters chosen.
         stage: its settings.
         sources: data set of the stage -> how much its tokens, or pairs, count.
         tokenizer: as of `Objective`.
@@ -187,24 +187,22 @@ def open_objective(
     """
     options = loss_options(stage.loss, tokenizer)
     if stage.preference is None:
-        model.loss_options = options
+        live.model.loss_options = options
         return Objective(stage, sources, tokenizer)
     check_preference(stage.preference, stage.loss)
-    model.loss_options = replace(options, compare_samples=True)
-    reference = open_reference(model, stage.preference, start)
+    live.model.loss_options = replace(options, compare_samples=True)
+    reference = open_reference(live, stage.preference, start)
     return PreferenceObjective(stage, sources, tokenizer, reference)
 
 
-def open_reference(
-    model: HocketForConditionalGeneration, spec: PreferenceSpec, start: StageStart
-) -> Reference | None:
+def open_reference(live: Live, spec: PreferenceSpec, start: StageStart) -> Reference | None:
     """Return the reference of a stage; a resumed stage gets the very one that it began with.
 
     A copy is kept beside the run, as far as it differs from the model: `StageStart.folder` holds
     the tensors that train as they were before the first step.
 
     Args:
-        model: the policy, its trainable parameters chosen.
+        live: the policy, its trainable parameters chosen.
         spec: the stage's options.
         start: how the stage begins.
 
@@ -214,6 +212,7 @@ def open_reference(
         MachineError: it cannot be written.
     """
     kind, folder, runtime = spec.reference, start.folder, start.runtime
+    model = live.whole
     if kind is ReferenceKind.NONE:
         return None
     trained = {name for name, value in model.named_parameters() if value.requires_grad}
@@ -234,13 +233,7 @@ def open_reference(
         write_directory(folder, partial(_write, tensors=begun))
     runtime.wait()
     verify_directory(folder)
-    shared = {id(value): value for value in model.parameters() if not value.requires_grad}
-    frozen = copy.deepcopy(model, dict(shared)).eval().requires_grad_(False)
-    own = dict(frozen.named_parameters())
-    with torch.no_grad():
-        for name, value in load_file(folder / _FILE).items():
-            own[name].copy_(value)
-    return Reference(frozen)
+    return Reference(live.frozen_copy(load_file(folder / _FILE)))
 
 
 def _obstacle(

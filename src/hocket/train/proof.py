@@ -22,8 +22,9 @@ from hocket.train.log import read_log
 from hocket.train.loop import Report
 from hocket.train.recipe import Recipe
 from hocket.train.retention import checkpoints_of
-from hocket.train.run import Run, RunStoppedError, train
+from hocket.train.run import Run, train
 from hocket.train.state import TrainState
+from hocket.train.stop import RunStoppedError
 
 FEWEST_STEPS = 3
 _COMPARED = ("loss", "grad_norm", "tokens", "targets")
@@ -105,7 +106,15 @@ class _Breaks:
 
 def _shorten(recipe: Recipe, steps: int) -> Recipe:
     stages = {name: replace(one, steps=steps, epochs=0.0) for name, one in recipe.stages.items()}
-    return replace(recipe, stages=stages, save_every=0, stop_after_minutes=0.0, monitor_step=0)
+    return replace(
+        recipe,
+        stages=stages,
+        save_every=0,
+        stop_after_minutes=0.0,
+        monitor_step=0,
+        dashboard=0,
+        report_to=[],
+    )
 
 
 def _compare_logs(alone: Path, broken: Path) -> tuple[int, list[str]]:

@@ -161,6 +161,8 @@ class Stage:
         tokens_per_row: length of a packed row in tokens.
         patches_per_row: patches that a row may give the vision tower; 0 for no limit.
         audio_frames_per_row: encoder frames that a row may give the audio tower; 0 for no limit.
+        packing: whether samples share rows; off gives each a row of its own beside others of about
+            its cost, for language models that cannot keep packed samples apart.
         accumulate: micro-batches that one optimizer step is cut into.
         warmup_steps: steps of linear warm-up.
         warmup_share: the same as a share of the stage's steps, in its place; 0 takes the steps.
@@ -185,6 +187,7 @@ class Stage:
     tokens_per_row: int = 512
     patches_per_row: int = 0
     audio_frames_per_row: int = 0
+    packing: bool = True
     accumulate: int = 1
     warmup_steps: int = 30
     warmup_share: float = 0.0
@@ -209,8 +212,13 @@ class Recipe:
         cache_mb: memory for decoded media, in megabytes; 0 decodes each time.
         stop_after_minutes: time in a stage after which the run saves and stops with code 124, to
             be started again; 0 sets no limit.
-        monitor_step: steps after which a parameter that ought to train and has not moved is
-            reported; 0 never looks.
+        monitor_step: steps between records of every parameter in ``monitor.jsonl`` and histograms;
+            the first also reports what ought to train and has not moved. 0 for neither.
+        log_every: steps between norms of gradients, updates and embeddings in the log; 0 for none.
+        report_to: writers beside ``log.jsonl``: ``tensorboard``, ``wandb``.
+        dashboard: port of this machine on which the run shows a page of itself; 0 shows none.
+            ``dashboard.html`` in the run's folder is written in any case.
+        previews: questions that the model answers at each save; 0 for none.
         on_nan: what happens to a batch whose loss or gradient is not finite: ``halt``, ``skip`` or
             ``rollback``; its samples are listed in ``bad_batches.jsonl``.
         init_from: checkpoint directory whose weights the first stage starts from.
@@ -238,6 +246,10 @@ class Recipe:
     cache_mb: int = 256
     stop_after_minutes: float = 0.0
     monitor_step: int = 100
+    log_every: int = 10
+    report_to: list[str] = field(default_factory=list)
+    dashboard: int = 0
+    previews: int = 4
     on_nan: OnNan = OnNan.HALT
     init_from: str = ""
     sequence_parallel: SequenceSpec = field(default_factory=SequenceSpec)

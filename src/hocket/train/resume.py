@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from hocket.checkpoint.manifest import verify_directory
 from hocket.model.adapters.attach import base_state, merge
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.processor import HocketProcessor
+from hocket.train.fingerprints import same_towers
 from hocket.train.retention import checkpoints_of
 from hocket.train.state import TrainState, read_optimizer, read_state
 
@@ -25,6 +26,8 @@ def resume(
     names: Sequence[str],
     model: HocketForConditionalGeneration,
     processor: HocketProcessor,
+    *,
+    towers: Mapping[str, str] | None = None,
 ) -> tuple[TrainState, Path | None]:
     """Load the newest whole checkpoint into the model; a damaged one is skipped with a line.
 
@@ -33,6 +36,8 @@ def resume(
         names: the recipe's stages in order.
         model: changed in place; its own adapters are merged.
         processor: its processor.
+        towers: tower -> hash of the weights that the model has; one that a checkpoint has too is
+            left as it is, unread.
 
     Returns:
         where the run stands, and the checkpoint; the start and None where there is none.
@@ -60,9 +65,24 @@ def resume(
             # Those of the starting point: the checkpoint says which there are by now.
             merge(model, model.adapters, list(model.adapters))
         _check_same(folder, loaded, model, processor)
-        model.load_state_dict(loaded.model.state_dict(), strict=True)
+        _take(loaded.model, model, but=same_towers(folder, towers or {}))
         return state, folder
     return TrainState(names[0]), None
+
+
+def _take(
+    loaded: HocketForConditionalGeneration,
+    model: HocketForConditionalGeneration,
+    *,
+    but: Collection[str],
+) -> None:
+    """Copy the weights of one model into another of the same shapes, all but some towers."""
+    left = tuple(f"model.{name}." for name in but)
+    state = loaded.state_dict()
+    model.load_state_dict(
+        {name: value for name, value in state.items() if not name.startswith(left)},
+        strict=not left,  # The names have been compared.
+    )
 
 
 def _check_same(

@@ -11,18 +11,17 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
-from hocket._errors import ConfigError, HocketError
+from hocket._env import cache_dir
+from hocket._errors import ConfigError
 from hocket.checkpoint.directory import write_checkpoint
-from hocket.checkpoint.manifest import verify_directory, write_directory
+from hocket.checkpoint.manifest import write_directory
 from hocket.checkpoint.tools.certificate import write_certificate
 from hocket.data.decoder import SampleMemory, StepBatches
 from hocket.data.loader import Loader
@@ -31,15 +30,23 @@ from hocket.data.spec import DataSpec
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.packing import packed_matches_unpacked
 from hocket.tokens.processor import HocketProcessor
-from hocket.train.adapt import adapt, finish_adapters
-from hocket.train.features import FeatureJob, TowersAside, use_features
+from hocket.train.adapt import adapt, finish_adapters, pack_weights
+from hocket.train.aside import TowersAside
+from hocket.train.features import FeatureJob, idle_towers, use_features
 from hocket.train.feed import Feed, prices_of
+from hocket.train.fingerprints import TowerHashes
+from hocket.train.finished import is_finished
 from hocket.train.grammar import groups_of
+from hocket.train.isolation import FOLDER as FEATURES
+from hocket.train.isolation import known_proof
 from hocket.train.lock import FolderLock
 from hocket.train.log import RunLog
 from hocket.train.loop import Hook, Hooks, Report, fit
 from hocket.train.movement import MovementWatch
 from hocket.train.notfinite import NotFinite
+from hocket.train.observe.debug import DebugSpec
+from hocket.train.observe.observer import Look, Observer
+from hocket.train.observe.preview import Previews
 from hocket.train.optim import build_optimizer
 from hocket.train.parallel.live import Live
 from hocket.train.preference import FOLDER as REFERENCE
@@ -48,28 +55,10 @@ from hocket.train.recipe import OnNan, Recipe, Stage
 from hocket.train.resume import resume, roll_back
 from hocket.train.retention import checkpoint_name
 from hocket.train.runtime import Runtime
-from hocket.train.saver import HostCopy, Saver
+from hocket.train.saver import HostCopy, Saver, state_of
 from hocket.train.state import OptimizerTensors, TrainState, read_optimizer, write_state
+from hocket.train.stop import RunStoppedError, stop_signals
 from hocket.train.trainable import describe_trainable, select_trainable, set_modes
-
-
-class RunStoppedError(HocketError):
-    """The run was asked to stop and has saved a checkpoint.
-
-    Its exit code is 130 behind Ctrl-C, and 124 when a scheduler or the clock asked: that code tells
-    ``hocket launch`` to queue the run again.
-
-    Args:
-        checkpoint: where the run goes on.
-        by_hand: whether it was Ctrl-C.
-    """
-
-    exit_code = 130
-
-    def __init__(self, checkpoint: Path, *, by_hand: bool) -> None:
-        super().__init__(f"stopped and saved {checkpoint}. Run the same command to go on.")
-        self.checkpoint = checkpoint
-        self.exit_code = 130 if by_hand else 124
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +74,8 @@ class Run:
         on_checkpoint: called with each checkpoint written.
         on_note: called with what the run decided by itself, a sentence.
         on_progress: called with (what, done, all) of work before a stage.
+        previews: questions that are asked at each save; None asks none.
+        debug: what `--debug` looks at; None for nothing.
     """
 
     recipe: Recipe
@@ -95,6 +86,8 @@ class Run:
     on_checkpoint: Callable[[Path], None] | None = None
     on_note: Callable[[str], None] | None = None
     on_progress: Callable[[str, int, int], None] | None = None
+    previews: Previews | None = None
+    debug: DebugSpec | None = None
 
 
 def train(
@@ -116,11 +109,12 @@ def train(
         TrainingError: the loss is not finite, or too many samples are bad.
         MachineError: the disk is full or read-only.
     """
-    finished = run.out / "model"
-    if (finished / "config.json").exists():
-        verify_directory(finished, hashes=False)
-        return finished
-    packed_matches_unpacked(model, processor)
+    if is_finished(run.out, run.recipe, say=run.on_note):
+        return run.out / "model"
+    if any(stage.packing for stage in run.recipe.stages.values()):
+        # Frozen towers whose features are kept need not run, not even for this.
+        kept = known_proof(model, processor, run.recipe.feature_dtype)
+        packed_matches_unpacked(model, processor, features=kept)
     runtime = Runtime(run.recipe.sequence_parallel, run.recipe.sharding, run.recipe.fsdp)
     with FolderLock(run.out, enabled=runtime.is_main) as lock:
         return _train_locked(run, model, processor, hooks, runtime, lock)
@@ -135,7 +129,10 @@ def _train_locked(
     lock: FolderLock,
 ) -> Path:
     """Run or resume every stage in a folder that no other process writes into."""
-    state, at = resume(run.out / "checkpoints", list(run.recipe.stages), model, processor)
+    known = TowerHashes(cache_dir() / FEATURES).all_known(model)
+    state, at = resume(
+        run.out / "checkpoints", list(run.recipe.stages), model, processor, towers=known
+    )
     names = list(run.recipe.stages)
     feed = Feed(
         data=run.data,
@@ -146,12 +143,15 @@ def _train_locked(
         rank=runtime.data_rank,
         world=runtime.data_world,
     )
+    look = Look(previews=run.previews, debug=run.debug, config=run.config_yaml)
     with (
-        _stop_signals() as stop,
+        stop_signals() as stop,
         RunLog(run.out / "log.jsonl", enabled=runtime.is_main) as log,
         Saver(keep=run.recipe.keep, before=log.flush, on_saved=run.on_checkpoint) as saver,
+        Observer(run.out, run.recipe, look, processor, runtime) as observer,
     ):
         log.cut_after(names, state)
+        observer.go_on(state)
         for number, name in enumerate(names):
             if number < names.index(state.stage):
                 continue
@@ -159,11 +159,13 @@ def _train_locked(
                 state = TrainState(name, tokens_seen=state.tokens_seen, seconds=state.seconds)
                 at = None
             session = _Session(
-                run, name, model, processor, runtime, stop, feed, _Files(log, saver, at)
+                run, name, model, processor, runtime, stop, feed, _Files(log, saver, at, observer)
             )
-            state = session.fit(state, [lock.touch, log, *hooks])
+            state = session.fit(state, [lock.touch, log, observer, *hooks])
             # A stage forks its workers while no thread writes.
             saver.wait()
+    # Towers that were left out lie on the CPU; with FSDP all of the model does.
+    model.to(model.lm_head.weight.device)
     if runtime.is_main:
         finish_adapters(model, run.out)
         shutil.rmtree(run.out / REFERENCE, ignore_errors=True)
@@ -174,11 +176,12 @@ def _train_locked(
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """What a stage writes into, and the checkpoint it goes on from."""
+    """What a stage writes into, the checkpoint it goes on from, and who looks."""
 
     log: RunLog
     saver: Saver
     at: Path | None
+    observer: Observer
 
 
 class _Session:
@@ -199,6 +202,7 @@ class _Session:
         self._began = time.monotonic()
         self._runtime, self._stop, self._feed = runtime, stop, feed
         at, self._log, self._saver = files.at, files.log, files.saver
+        self._observer = files.observer
         self._weights, self._moments = HostCopy(), HostCopy()
         file = run.out / "bad_batches.jsonl" if runtime.is_main else None
         self._on_nan = NotFinite(run.recipe.on_nan, file)
@@ -208,14 +212,18 @@ class _Session:
         self._inherited = set(() if at else model.adapters).union(*earlier)
         adapters = adapt(model, name, self._stage, seed=run.recipe.seed, at=at)
         chosen = select_trainable(model, groups_of(self._stage, model), adapters)
+        pack_weights(model, self._stage)
         set_modes(model)
         # Before the optimizer is filled: its tensors must lie where the parameters are.
-        live = self._live = Live(model, processor, runtime, run.recipe, run.out)
+        left = idle_towers(model, processor, run.recipe, self._stage)
+        live = self._live = Live(model, processor, runtime, run.recipe, run.out, left=left)
         self._optimizer = build_optimizer(live.model, chosen, betas=run.recipe.betas)
+        self._optimizer.register_step_pre_hook(lambda *_: self._saver.wait_for_copy())
         if at is not None:
             read_optimizer(at, self._optimizer)
         if run.on_stage:
             run.on_stage(name, self._stage, describe_trainable(model, chosen))
+        self._observer.open_stage(name, self._stage, live.model, self._optimizer, chosen)
         self._watch = MovementWatch(live.model, chosen, after_steps=run.recipe.monitor_step)
         self._aside = TowersAside(model)
 
@@ -229,7 +237,7 @@ class _Session:
         kept = self._run.out / REFERENCE / self._name
         start = StageStart(kept, state.step > 0, self._inherited, runtime)
         tokenizer = self._processor.tokenizer
-        objective = open_objective(self._live.model, stage, weights, tokenizer, start)
+        objective = open_objective(self._live, stage, weights, tokenizer, start)
         self._aside = use_features(self._features(loader, resumed=state.step > 0))
         try:
             return fit(
@@ -240,7 +248,9 @@ class _Session:
                 runtime=runtime,
                 state=state,
                 seed=recipe.seed,
-                hooks=Hooks([*hooks, self._watch, self._save_when_due], self._not_finite),
+                hooks=Hooks(
+                    [*hooks, self._watch, self._save_when_due], self._not_finite, self._observer
+                ),
             )
         finally:
             self._aside.bring_back()
@@ -296,21 +306,33 @@ class _Session:
         moments = self._live.moments(self._optimizer)
         if self._runtime.is_main:
             self._write(target, state, moments)
+            if not stopping:
+                self._ask(state)
+            self._observer.saved()
         if stopping:
             self._saver.wait()
         self._runtime.wait()
         if stopping:
             raise RunStoppedError(target, by_hand=signal.SIGINT in self._stop)
 
+    def _ask(self, state: TrainState) -> None:
+        """Ask the model the previews; in shares the whole one would answer on the CPU."""
+        if self._observer.asks and not self._live.in_shares:
+            self._runtime.note("asking previews")
+            with self._aside.whole():
+                self._observer.ask(state, self._model)
+
     def _write(self, target: Path, state: TrainState, moments: OptimizerTensors) -> None:
         # The copies of the save before this one are still being written.
         self._saver.wait()
         with self._aside.whole():
-            weights = self._weights.take(self._model.state_dict(), fixed=self._fixed())
-        moments = moments._replace(tensors=self._moments.take(moments.tensors))
-        provenance = _provenance(self._run, state)
+            trained, steady = state_of(self._model)
+        provenance = _provenance(self._run, state) | {"towers": self._aside.hashes}
 
         def fill(folder: Path) -> None:
+            weights = steady | self._weights.take(trained)
+            copied = moments._replace(tensors=self._moments.take(moments.tensors))
+            self._saver.copied()
             write_checkpoint(
                 folder,
                 self._model,
@@ -319,14 +341,9 @@ class _Session:
                 provenance=provenance,
                 state=weights,
             )
-            write_state(folder, state, moments)
+            write_state(folder, state, copied)
 
         self._saver.start(target, fill)
-
-    def _fixed(self) -> set[str]:
-        """Return the names of what no step of this stage changes."""
-        parameters = self._model.named_parameters(remove_duplicate=False)
-        return {name for name, value in parameters if not value.requires_grad}
 
     def _not_finite(
         self, state: TrainState, step: StepBatches, loss: float, norm: float
@@ -343,27 +360,9 @@ class _Session:
             )
         self._live.scatter()
         self._log.cut_after(list(self._run.recipe.stages), back)
+        self._observer.go_on(back)
         # Behind the bad batch: the steps that are done again see other samples.
         return replace(back, packer=step.after)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT, SIGTERM and SIGUSR1 in a list; a second SIGINT stops at once."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-    before = {number: signal.signal(number, note) for number in watched}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _write_final(
@@ -393,6 +392,7 @@ def _provenance(run: Run, state: TrainState) -> dict[str, Any]:
         "step": state.step,
         "tokens_seen": state.tokens_seen,
         "seconds": round(state.seconds, 1),
+        "epochs": run.recipe.stages[state.stage].epochs,
         "init_from": run.recipe.init_from,
         "datasets": {name: spec.path for name, spec in run.data.datasets.items()},
         "torch": torch.__version__,

@@ -1,20 +1,23 @@
-"""The one writer of a run's checkpoints: training waits for a copy in memory, not for the disk.
+"""The one writer of a run's checkpoints: training does not wait for the disk.
 
-What changes is copied to the host; a thread then writes, hashes and flushes it, while training goes
-on. There is one save at a time: a second one waits for the first. An error of the thread is raised
-at the next step, at the next save or at the end, whichever comes first.
+A thread copies what changes to the host, then writes, hashes and flushes the copy. Weights and
+moments change in the optimizer's step alone, so the copy is made behind the next forward and
+backward pass, and only that step waits for it. There is one save at a time: a second one waits for
+the first. An error of the thread is raised at the next step, at the next save or at the end,
+whichever comes first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hocket._errors import HocketError
 from hocket._log import warn
@@ -30,17 +33,14 @@ class HostCopy:
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
 
-    def take(
-        self, tensors: Mapping[str, Tensor], *, fixed: Collection[str] = ()
-    ) -> dict[str, Tensor]:
+    def take(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Copy tensors; the copies hold until the next call.
 
         Args:
             tensors: name -> tensor of any shape; two names of one tensor share a copy.
-            fixed: names of those that do not change before the next call: they are not copied.
 
         Returns:
-            name -> copy on the CPU, or the tensor itself where it is fixed.
+            name -> copy on the CPU.
         """
         pinned = torch.cuda.is_available()
         copies: dict[str, Tensor] = {}
@@ -48,9 +48,7 @@ class HostCopy:
         for name, tensor in tensors.items():
             value = tensor.detach()
             key = (value.data_ptr(), value.shape, value.stride())
-            if name in fixed:
-                copies[name] = value
-            elif value.numel() and key in seen:
+            if value.numel() and key in seen:
                 copies[name] = seen[key]
             else:
                 kept = self._kept.get(name)
@@ -60,8 +58,33 @@ class HostCopy:
                 kept.copy_(value, non_blocking=pinned)
                 copies[name] = seen[key] = kept
         if pinned:
-            torch.cuda.synchronize()
+            for device in {one.device for one in tensors.values() if one.is_cuda}:
+                torch.cuda.synchronize(device)
         return copies
+
+
+class ModelState(NamedTuple):
+    """A model's state dict in two.
+
+    Attributes:
+        trained: name -> parameter that the optimizer's next step changes.
+        steady: name -> what it does not; buffers, which a forward pass may change, are copies.
+    """
+
+    trained: dict[str, Tensor]
+    steady: dict[str, Tensor]
+
+
+def state_of(model: nn.Module) -> ModelState:
+    """Return the state of a model at this step."""
+    every = model.named_parameters(remove_duplicate=False)
+    trains = {name for name, value in every if value.requires_grad}
+    buffers = {name for name, _ in model.named_buffers(remove_duplicate=False)}
+    found = ModelState({}, {})
+    for name, value in model.state_dict().items():
+        kind = found.trained if name in trains else found.steady
+        kind[name] = value.clone() if name in buffers else value
+    return found
 
 
 class Saver:
@@ -71,7 +94,7 @@ class Saver:
 
     Args:
         keep: checkpoints kept.
-        before: called in the thread before a checkpoint is written: what the disk must hold first.
+        before: called in the thread before a checkpoint counts: what the disk must hold first.
         on_saved: called with each checkpoint that is on the disk, in the thread of training.
     """
 
@@ -81,6 +104,7 @@ class Saver:
         self._keep, self._before, self._on_saved = keep, before, on_saved
         self._pool: ThreadPoolExecutor | None = None
         self._writing: tuple[Path, Future[None]] | None = None
+        self._copied = Event()
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +128,8 @@ class Saver:
 
         Args:
             target: its folder.
-            fill: writes the files into a folder; may read nothing that training changes.
+            fill: writes the files into a folder; calls `copied` when it has copied what the
+                optimizer's next step changes, and may read nothing else that training changes.
 
         Raises:
             MachineError: the save before this one failed.
@@ -112,7 +137,17 @@ class Saver:
         self.wait()
         # A thread for each: none may be alive when a stage forks its workers.
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hocket-save")
+        self._copied.clear()
         self._writing = (target, self._pool.submit(self._write, target, fill))
+
+    def copied(self) -> None:
+        """Let training change weights and moments again."""
+        self._copied.set()
+
+    def wait_for_copy(self) -> None:
+        """Wait until the weights and moments of a save under way may change."""
+        if self._writing:
+            self._copied.wait()
 
     def check(self) -> None:
         """Raise the error of a save that has ended; do not wait for one that has not.
@@ -142,6 +177,12 @@ class Saver:
             self._on_saved(target)
 
     def _write(self, target: Path, fill: Callable[[Path], None]) -> None:
-        self._before()
-        write_directory(target, fill)
+        def fill_and_flush(folder: Path) -> None:
+            fill(folder)
+            self._before()
+
+        try:
+            write_directory(target, fill_and_flush)
+        finally:
+            self._copied.set()
         delete_old(target.parent, keep=self._keep, newest=target)

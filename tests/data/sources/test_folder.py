@@ -54,7 +54,7 @@ def test_what_cannot_be_a_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no pictures"):
         opened(tmp_path / "empty")
     write(tmp_path, "bare/a.png")
-    with pytest.raises(DataError, match="'a' lies in none"):
+    with pytest.raises(DataError, match=r"such as 'a': no caption lies beside"):
         opened(tmp_path / "bare")
     with pytest.raises(DataError, match="is a file; expected a folder"):
         opened(tmp_path / "bare" / "a.png")

@@ -7,23 +7,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 from safetensors.torch import load_file
 from tests.train.toy_run import recipe, train_toy
 from torch import Tensor
 
+from hocket.data.spec import DataSpec
 from hocket.train.log import read_log
 from hocket.train.loop import Report
 from hocket.train.recipe import Group, Recipe, Schedule
+from hocket.train.runtime import Runtime
 from hocket.train.state import TrainState
 
 
 class Case(NamedTuple):
-    """A run: its name, which is its folder's, its recipe, and the tower's layer that is read."""
+    """A run: its name, which is its folder's, recipe, the tower's layer that is read, and data."""
 
     name: str
     recipe: Recipe
     layer: int = -1
+    data: DataSpec | None = None
 
 
 class StoppedError(Exception):
@@ -46,8 +50,8 @@ def three_steps(*, accumulate: int = 1, match: str = "*", save_every: int = 0) -
 
 def train_all(folder: Path, out: Path, cases: Sequence[Case]) -> None:
     """Train each case in double precision, into a folder of its name."""
-    for name, chosen, layer in cases:
-        train_toy(folder, out / name, chosen, layer=layer, double=True)
+    for name, chosen, layer, data in cases:
+        train_toy(folder, out / name, chosen, layer=layer, data=data, double=True)
 
 
 def train_and_stop(folder: Path, out: Path, chosen: Recipe) -> None:
@@ -62,6 +66,22 @@ def train_and_stop(folder: Path, out: Path, chosen: Recipe) -> None:
         train_toy(folder, out / "stopped", chosen, hooks=[stop])
     train_toy(folder, out / "stopped", chosen)
     train_toy(folder, out / "whole", chosen)
+
+
+def train_listening(folder: Path, out: Path, chosen: Recipe, *, stop: int = 0) -> list[list[str]]:
+    """Train in double precision, up to a step if one is given; return the samples of each step."""
+    seen: list[list[str]] = []
+
+    def have(runtime: Runtime, samples: Sequence[str]) -> None:
+        seen.append(list(samples))
+
+    def end(state: TrainState, report: Report) -> None:
+        if state.step == stop:
+            raise StoppedError
+
+    with patch.object(Runtime, "have", have), contextlib.suppress(StoppedError):
+        train_toy(folder, out, chosen, hooks=[end], double=True)
+    return seen
 
 
 def weights(out: Path) -> dict[str, Tensor]:

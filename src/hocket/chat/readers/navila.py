@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from hocket._errors import ReaderError
+from hocket._errors import ConfigError, ReaderError
 from hocket.chat.conversation import Conversation, Json, Message, Role, Text
 from hocket.chat.navigation import (
+    QUESTIONS,
+    Asking,
     clean_instruction,
-    next_action_question,
     trajectory_question,
     walk_frames,
 )
@@ -54,7 +55,13 @@ _FRAMES = "frames"
 
 @readers.register
 def navila(
-    row: Mapping[str, Json], *, root: Path, where: str, frames: int = 8, clean: bool = True
+    row: Mapping[str, Json],
+    *,
+    root: Path,
+    where: str,
+    frames: int = 8,
+    clean: bool = True,
+    prompt: str = Asking.NAVILA,
 ) -> Conversation:
     """Return a row of NaVILA's format as a conversation.
 
@@ -70,11 +77,13 @@ def navila(
         frames: pictures that a walk shows, 8 for the released checkpoint.
         clean: write instructions as NaVILA's training does, see `clean_instruction`; false
             leaves them alone, as its evaluation does.
+        prompt: ``navila`` asks in NaVILA's words, ``short`` shows the pictures and says the
+            instruction.
 
     Raises:
         ReaderError: the row has another shape, or no answer.
         MediaError: a path that no file has.
-        ConfigError: ``frames`` is below one.
+        ConfigError: ``frames`` is below one, or no prompt is called that.
     """
     holds = "'frames' and 'q', 'instruction', 'q' or 'conversations'"
     check_object(row, where, holds)
@@ -88,11 +97,22 @@ def navila(
     if isinstance(row.get("a"), list):
         return vila(_as_video(row, where), root=root, where=where)
     sample = open_row(row, where, holds=holds, id_keys=("id", VIDEO_ID))
-    return _walk(row, sample, root, where, frames=frames, clean=clean)
+    if prompt not in set(Asking):
+        known = ", ".join(Asking)
+        raise ConfigError(f"reader 'navila': no prompt {prompt!r}; there are {known}.")
+    asking = Asking(prompt)
+    return _walk(row, sample, root, where, frames=frames, clean=clean, asking=asking)
 
 
 def _walk(
-    row: Mapping[str, Json], sample: Sample, root: Path, where: str, *, frames: int, clean: bool
+    row: Mapping[str, Json],
+    sample: Sample,
+    root: Path,
+    where: str,
+    *,
+    frames: int,
+    clean: bool,
+    asking: Asking,
 ) -> Conversation:
     at = sample.at
     instruction = text_of(row[needed_key(row, ("q",), at)], f"{at}: 'q'")
@@ -103,7 +123,8 @@ def _walk(
         return Image.from_path(locate(paths[index], root=root, where=at))
 
     shown = walk_frames(len(paths), frames, picture)
-    question = next_action_question(shown, clean_instruction(instruction) if clean else instruction)
+    words = clean_instruction(instruction) if clean else instruction
+    question = QUESTIONS[asking](shown, words)
     return Conversation(
         id=sample.id,
         messages=(Message(Role.USER, question), Message(Role.ASSISTANT, (Text(answer),))),

@@ -1,6 +1,7 @@
 """What is wrong with a data set: rows, media, labels, and what stands there twice.
 
-`row.py` looks at one row by itself, `repeats.py` at what rows have in common, `run.py` at all of
+`row.py` looks at one row by itself, `repeats.py` at what rows have in common, `unseen.py` at keys
+that nobody reads, `run.py` at all of
 them in several processes and goes on where it was stopped, `mend.py` writes a repaired copy. The
 sum is ``audit(rows, options)``, which yields findings.
 """
@@ -25,6 +26,7 @@ class Kind(StrEnum):
     MODEL = "model"
     LENGTH = "length"
     LABELS = "labels"
+    UNSEEN = "unseen-key"
     SAME_ROW = "same-row"
     SAME_ID = "same-id"
     SAME_MEDIUM = "same-medium"
@@ -53,6 +55,7 @@ MEANINGS = {
     Kind.MODEL: Meaning("the model cannot take the row", unusable=True),
     Kind.LENGTH: Meaning("more tokens than fit", unusable=True),
     Kind.LABELS: Meaning("the labels do not cover an answer", unusable=True),
+    Kind.UNSEEN: Meaning("a key that looks like media and is not read", unusable=False),
     Kind.SAME_ROW: Meaning("the same conversation as an earlier row", unusable=True),
     Kind.SAME_ID: Meaning("the id of an earlier row", unusable=False),
     Kind.SAME_MEDIUM: Meaning("another file with the same bytes", unusable=False),
@@ -92,6 +95,7 @@ class RowFacts(NamedTuple):
         characters: length of its text.
         tokens: its length for the model; 0 without one.
         learned: tokens that are learned; 0 without a model.
+        unseen: keys that look like media and are not read.
     """
 
     at: int
@@ -104,6 +108,7 @@ class RowFacts(NamedTuple):
     characters: int = 0
     tokens: int = 0
     learned: int = 0
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from hocket._errors import (
 from hocket.chat.conversation import Conversation, Medium, Text
 from hocket.chat.validate import check_conversation
 from hocket.data.audit import AuditOptions, Kind, RowFacts
+from hocket.data.audit.unseen import unseen_keys
 from hocket.data.guarded import guarded
 from hocket.data.joined import JoinedRows
 from hocket.data.row_weight import weight_of
@@ -73,6 +74,7 @@ class RowAuditor:
         facts = facts._replace(
             id=conversation.id,
             characters=sum(len(message.text) for message in conversation.messages),
+            unseen=unseen_keys(conversation),
         )
         try:
             check_conversation(conversation, need_answer=True)

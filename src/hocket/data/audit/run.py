@@ -19,6 +19,7 @@ from hocket._errors import MachineError
 from hocket.data.audit import AuditOptions, Finding, Kind, RowFacts
 from hocket.data.audit.repeats import Repeats
 from hocket.data.audit.row import RowAuditor
+from hocket.data.audit.unseen import UnseenKeys
 from hocket.data.joined import JoinedRows
 from hocket.data.processes import in_processes
 
@@ -79,7 +80,7 @@ def audit(
     summary: Summary | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Finding]:
-    """Yield everything that is wrong, in the order of the rows.
+    """Yield everything that is wrong, in the order of the rows, then keys that nobody reads.
 
     Args:
         rows: what is looked at.
@@ -93,14 +94,16 @@ def audit(
     Raises:
         MachineError: the journal cannot be written.
     """
-    repeats = Repeats()
+    repeats, unseen = Repeats(), UnseenKeys()
     work = _Work(rows, options, processor, CHUNK_ROWS)
     for facts in _all_facts(work, processes, journal, progress):
         if summary is not None:
             summary.add(facts)
         for kind, reason in facts.faults:
             yield Finding(kind, facts.dataset, facts.row, facts.id, reason)
+        unseen.add(facts)
         yield from repeats.add(facts)
+    yield from unseen.findings()
     if journal is not None:
         journal.unlink(missing_ok=True)
 
@@ -203,4 +206,5 @@ def _facts(row: list[object]) -> RowFacts:
     return facts._replace(
         faults=tuple((Kind(kind), reason) for kind, reason in facts.faults),
         media=tuple((name, digest) for name, digest in facts.media),
+        unseen=tuple(facts.unseen),
     )

@@ -23,6 +23,9 @@ from hocket.data.sources._index import Index, row_index
 from hocket.data.sources._rows import FileRows
 from hocket.data.sources._text import BYTE_ORDER_MARK, MAX_ROW_BYTES, row_bytes, row_text
 
+_SEPARATORS = (",", ";", "\t", "|")
+_LONGEST_HEADER = 100_000
+
 
 class TableRows(FileRows):
     r"""The records of text tables; the header names the keys of a row.
@@ -30,7 +33,8 @@ class TableRows(FileRows):
     A cell is text, also where it looks like a number. A cell that is a JSON list or object, such
     as ``["a.png", "b.png"]`` or ``[{"from": "human", ...}]``, is that; an empty cell is a key that
     the row does not have. Quotes are as in spreadsheets: a cell in ``"`` may hold separators and
-    line breaks, and ``""`` in it is one ``"``.
+    line breaks, and ``""`` in it is one ``"``. Where the header has a single name with the usual
+    separator and several with a comma, semicolon, tab or ``|``, that one separates the file.
 
     Args:
         path: the data file, a glob, or several of them separated by commas.
@@ -52,7 +56,7 @@ class _Records:
     def __init__(self, path: Path, name: str, separator: str) -> None:
         self._file = DataFile.of(path)
         self._name = name
-        self._separator = separator
+        separator = self._separator = _separator(path, separator)
         kind = f"table {separator!r}"
         self._index = row_index(self._file, kind, 3, lambda: _records(path, separator))
         if not len(self._index):
@@ -82,6 +86,17 @@ class _Records:
         text = row_text(row_bytes(self._file, start, end, where), where)
         csv.field_size_limit(MAX_ROW_BYTES)
         return next(csv.reader(io.StringIO(text, newline=""), delimiter=self._separator))
+
+
+def _separator(path: Path, usual: str) -> str:
+    """Return what separates the cells of a file's header, the usual separator where it does."""
+    with path.open("rb") as stream:
+        line = next(iter(_Lines(stream)), "")[:_LONGEST_HEADER]
+    counts = {
+        one: len(next(csv.reader([line], delimiter=one), [])) for one in (usual, *_SEPARATORS)
+    }
+    # Spreadsheets write semicolons in half of the world and call it CSV.
+    return usual if counts[usual] > 1 else max(counts, key=lambda one: counts[one])
 
 
 def _check_header(header: list[str], path: Path, separator: str) -> None:

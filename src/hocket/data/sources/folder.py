@@ -73,8 +73,11 @@ class _Media:
         loose = [stem for stem in self._stems if "/" not in stem]
         if not captions and loose:
             raise DataError(
-                f"{folder} has no .txt, so sub-folders are classes, but {loose[0]!r} lies in none. "
-                f"Write a caption beside each file, or move the files into folders."
+                f"{folder}: nothing says what is learned of its files, such as {loose[0]!r}: no "
+                "caption lies beside them, and no folder names their class.\n"
+                "Write a caption beside each "
+                f"({loose[0]}.txt), move them into a folder for each class, or name a data file "
+                "(JSON, CSV ...) instead."
             )
 
     def __len__(self) -> int:

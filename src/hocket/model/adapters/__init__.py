@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from hocket.tokens.layout import OptionValue
 
+FORMATS = ("nf4",)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterSpec:
@@ -20,12 +22,15 @@ class AdapterSpec:
         targets: shell-style patterns on the names of the part's layers, such as ``*.q_proj``;
             empty takes every linear layer.
         options: the method's own options, such as ``r``.
+        quantise: ``nf4`` keeps the weights of its layers in four bits while it trains (QLoRA);
+            empty keeps them as they are.
     """
 
     part: str = "language"
     kind: str = "lora"
     targets: list[str] = field(default_factory=list)
     options: dict[str, OptionValue] = field(default_factory=dict)
+    quantise: str = ""
 
 
 @dataclass(frozen=True, slots=True)

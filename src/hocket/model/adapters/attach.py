@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hocket._errors import ConfigError, UnknownNameError
 from hocket.model.adapters import AdapterSpec, Attached
 from hocket.model.adapters.kinds import ADDED, family, inject
+from hocket.model.adapters.nf4 import unpack
 from hocket.model.names import PARTS
 
 IN_PEFT = "base_model.model."
@@ -116,6 +117,7 @@ def merge(model: nn.Module, attached: dict[str, Attached], names: Sequence[str])
         here = [name for name in names if path in attached[name].layers]
         if not here:
             continue
+        unpack(layer)
         try:
             layer.merge(safe_merge=True, adapter_names=here)
         except (ValueError, NotImplementedError) as error:

@@ -100,16 +100,20 @@ def pooled_rows(rows: int, frames: int, pools: Sequence[Pool]) -> list[int]:
     Raises:
         ConfigError: the rows of a frame are no square that can be cut so.
     """
-    pieces: list[int] = []
+    return [piece for run in _pooled_runs(rows, frames, pools) for piece in run]
+
+
+def _pooled_runs(rows: int, frames: int, pools: Sequence[Pool]) -> list[list[int]]:
     side = math.isqrt(rows)
+    runs = []
     for steps, down, across in pools:
         if side * side != rows or side % down or side % across:
             raise ConfigError(
                 f"pools: {rows} rows of a frame cannot be averaged {down} x {across}. Choose "
                 "numbers that divide the side of their square."
             )
-        pieces += [rows // (down * across)] * -(-frames // steps)
-    return pieces
+        runs.append([rows // (down * across)] * -(-frames // steps))
+    return runs
 
 
 def film_plan(
@@ -120,6 +124,7 @@ def film_plan(
     turns: Sequence[int] = (),
     budget: int = 0,
     pools: Sequence[Pool] = (),
+    pool_after: tuple[str, ...] = (),
 ) -> Plan:
     """Return the plan of a video.
 
@@ -130,6 +135,7 @@ def film_plan(
         turns: sides of frames, by turns.
         budget: rows that frames share out among them.
         pools: what is averaged, and how often.
+        pool_after: texts behind all rows of each of the pools.
 
     Raises:
         MediaError: the video is longer than a rule knows.
@@ -143,4 +149,7 @@ def film_plan(
         )
     plan = one.repeat(frames, pool=pool)
     pieces = [side**2 for side in sides] or pooled_rows(one.rows, frames, pools)
-    return replace(plan, rows=sum(pieces), pieces=tuple(pieces)) if pieces else plan
+    if not pieces:
+        return plan
+    runs = tuple(len(run) for run in _pooled_runs(one.rows, frames, pools)) if pool_after else ()
+    return replace(plan, rows=sum(pieces), pieces=tuple(pieces), runs=runs, closing=pool_after)

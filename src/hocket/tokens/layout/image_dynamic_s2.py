@@ -40,11 +40,14 @@ class ImageDynamicS2:
         rows_per_unit: language-model rows of one block, filled in from the connector.
         extra_rows: learned rows beside them for each medium, filled in from the connector.
         frame_pool: video frames that share their rows, filled in from the connector.
+        before: texts in front of the rows of each picture or frame, tokenised one by one.
         after: texts behind the rows of each picture or frame, tokenised one by one.
         scales: sides of the scales, ascending; only their ratios to the first count.
         output: index of the scale whose map the features keep, as in the arrangement.
         max_tiles: most tiles of the last scale; where they are fewer than its square has, the
             last scale is one tile, as in VILA 2.
+        frame_tiles: the same for frames, each tile of which then counts as a frame of its own; 1
+            keeps frames whole.
         tile_several: whether pictures that share a sample are tiled; VILA 2 tiles lone ones only.
         fit: how a frame or a picture that is not tiled becomes square.
         resample: filter of the resize.
@@ -57,10 +60,12 @@ class ImageDynamicS2:
     rows_per_unit: int = 0
     extra_rows: int = 0
     frame_pool: int = 1
+    before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     scales: tuple[int, ...] = (1, 2, 3)
     output: int = -1
     max_tiles: int = 12
+    frame_tiles: int = 1
     tile_several: bool = False
     fit: Fit = Fit.SQUASH
     resample: Filter = Filter.BICUBIC
@@ -86,9 +91,10 @@ class ImageDynamicS2:
                 f"layout 'image_dynamic_s2': output is {self.output}, expected an index into "
                 f"{len(self.scales)} scales."
             )
-        if self.max_tiles < 1:
+        if min(self.max_tiles, self.frame_tiles) < 1:
             raise ConfigError(
-                f"layout 'image_dynamic_s2': max_tiles is {self.max_tiles}, expected 1 or more."
+                f"layout 'image_dynamic_s2': max_tiles is {self.max_tiles} and frame_tiles is "
+                f"{self.frame_tiles}, expected 1 or more."
             )
 
     @property

@@ -42,6 +42,8 @@ class ImageFixed:
             arrangement ``slow_fast``; empty keeps `rows_per_unit`.
         budget: rows that frames share out instead, as there; 0 for none.
         pools: frames x height x width that are averaged, as in the arrangement ``pyramid``.
+        pool_after: texts behind all rows of each of the pools, tokenised one by one.
+        before: texts in front of the rows of each picture or frame, tokenised one by one.
         after: texts behind the rows of each picture or frame, tokenised one by one.
         fit: how a picture that is not square becomes square.
         resample: filter of the resize.
@@ -58,6 +60,8 @@ class ImageFixed:
     turns: tuple[int, ...] = ()
     budget: int = 0
     pools: tuple[str, ...] = ()
+    pool_after: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     fit: Fit = Fit.SQUASH
     resample: Filter = Filter.BICUBIC
@@ -90,6 +94,7 @@ class ImageFixed:
                 turns=self.turns,
                 budget=self.budget,
                 pools=read_pools("layout", self.pools),
+                pool_after=self.pool_after,
             )
         return plan.with_learned(self.extra_rows)
 

@@ -2,7 +2,7 @@
 
 InternVL's dynamic tiling, as VITA-1.5 and VILA 2 have it: the picture is resized to the grid of
 tiles whose shape is nearest, cut row by row, and shown once more as a whole where there is more
-than one tile. Every frame of a video is one tile.
+than one tile. Every frame of a video is one tile, or is tiled like a picture, as VILA 2 may do.
 """
 
 from __future__ import annotations
@@ -52,11 +52,15 @@ class ImageTiles:
             arrangement ``slow_fast``; empty keeps `rows_per_unit`.
         budget: rows that frames share out instead, as there; 0 for none.
         pools: frames x height x width that are averaged, as in the arrangement ``pyramid``.
+        pool_after: texts behind all rows of each of the pools, tokenised one by one.
+        before: texts in front of the rows of each tile or frame, tokenised one by one.
         after: texts behind the rows of each tile or frame, tokenised one by one.
         tile_after: further texts behind each tile of a picture that may be tiled, be it one tile:
             VILA 2 writes its placeholder and a line end for each.
         min_tiles: fewest tiles of a picture, the overview not counted.
         max_tiles: most tiles of a picture, the overview not counted.
+        frame_tiles: most tiles of a frame, the overview not counted; each tile then counts as a
+            frame. 1 keeps frames whole.
         overview: where the whole picture stands among its tiles.
         tile_several: whether pictures that share a sample are tiled; VILA 2 tiles lone ones only.
         fit: how a frame or a picture that is not tiled becomes square.
@@ -73,10 +77,13 @@ class ImageTiles:
     turns: tuple[int, ...] = ()
     budget: int = 0
     pools: tuple[str, ...] = ()
+    pool_after: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     tile_after: tuple[str, ...] = ()
     min_tiles: int = 1
     max_tiles: int = 12
+    frame_tiles: int = 1
     overview: Overview = Overview.LAST
     tile_several: bool = True
     fit: Fit = Fit.SQUASH
@@ -97,6 +104,10 @@ class ImageTiles:
             raise ConfigError(
                 f"layout 'image_tiles': min_tiles is {self.min_tiles} and max_tiles is "
                 f"{self.max_tiles}, expected 1 <= min_tiles <= max_tiles."
+            )
+        if self.frame_tiles < 1:
+            raise ConfigError(
+                f"layout 'image_tiles': frame_tiles is {self.frame_tiles}, expected 1 or more."
             )
 
     def plan(self, height: int, width: int, *, frames: int | None = None, media: int = 1) -> Plan:

@@ -51,29 +51,7 @@ class ShardedModel:
     ) -> None:
         self.whole = whole
         self.live = copy.deepcopy(whole)
-        mesh = init_device_mesh(device.type, (world,))
-        computed = dtype_of(spec.compute_dtype)
-        reduced = dtype_of(spec.reduce_dtype)
-        offload = OffloadPolicy()
-        if spec.cpu_offload:
-            offload = CPUOffloadPolicy(pin_memory=device.type == "cuda")
-        for block in blocks_of(self.live):
-            fully_shard(
-                block,
-                mesh=mesh,
-                reshard_after_forward=spec.reshard,
-                mp_policy=MixedPrecisionPolicy(param_dtype=computed, reduce_dtype=reduced),
-                offload_policy=offload,
-            )
-        # The root's inputs are ids, counts and weights of labels, which must stay exact.
-        self._root: FSDPModule = fully_shard(
-            self.live,
-            mesh=mesh,
-            mp_policy=MixedPrecisionPolicy(
-                param_dtype=computed, reduce_dtype=reduced, cast_forward_inputs=False
-            ),
-            offload_policy=offload,
-        )
+        self._root = cut_into_shares(self.live, world=world, device=device, spec=spec)
         reduce_unused_gradients(self._root)
 
     def in_shares(self) -> HocketForConditionalGeneration:
@@ -96,6 +74,39 @@ class ShardedModel:
             for name, value in self.whole.named_parameters():
                 if value.requires_grad:
                     live[name].copy_(placed_like(value.detach(), live[name]))
+
+
+def cut_into_shares(
+    model: HocketForConditionalGeneration, *, world: int, device: torch.device, spec: FsdpSpec
+) -> FSDPModule:
+    """Cut a model, equal in every process, into shares in place; return it as FSDP's root.
+
+    Arguments are those of `ShardedModel`.
+    """
+    mesh = init_device_mesh(device.type, (world,))
+    computed = dtype_of(spec.compute_dtype)
+    reduced = dtype_of(spec.reduce_dtype)
+    offload = OffloadPolicy()
+    if spec.cpu_offload:
+        offload = CPUOffloadPolicy(pin_memory=device.type == "cuda")
+    for block in blocks_of(model):
+        fully_shard(
+            block,
+            mesh=mesh,
+            reshard_after_forward=spec.reshard,
+            mp_policy=MixedPrecisionPolicy(param_dtype=computed, reduce_dtype=reduced),
+            offload_policy=offload,
+        )
+    # The root's inputs are ids, counts and weights of labels, which must stay exact.
+    root: FSDPModule = fully_shard(
+        model,
+        mesh=mesh,
+        mp_policy=MixedPrecisionPolicy(
+            param_dtype=computed, reduce_dtype=reduced, cast_forward_inputs=False
+        ),
+        offload_policy=offload,
+    )
+    return root
 
 
 def gathered(value: Tensor) -> Tensor:

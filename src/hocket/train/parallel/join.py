@@ -8,19 +8,21 @@ are zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch import Tensor
 
 from hocket.chat.conversation import Conversation, Message, Part, Role, Text
 from hocket.media.audio import Audio
 from hocket.media.image import Image
 from hocket.media.video import Video
+from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.model.names import PARTS
 from hocket.tokens.batch import IGNORED, pack_batch
 from hocket.tokens.processor import HocketProcessor
+from hocket.train.parallel.reach import Reach
 from hocket.train.runtime import Runtime
 
 KINDS = ("image_spans", "video_spans", "audio_spans")
@@ -37,16 +39,22 @@ class MediaJoin:
             a step without media would have no gradient at all.
     """
 
-    def __init__(self, runtime: Runtime, processor: HocketProcessor, model: nn.Module) -> None:
+    def __init__(
+        self, runtime: Runtime, processor: HocketProcessor, model: HocketForConditionalGeneration
+    ) -> None:
         self._runtime = runtime
         self._pad = processor.tokenizer.pad_token_id
         self._blank: dict[str, dict[str, Tensor]] = {
             kind: dict(pack_batch([[processor.encode(one)]], pad_id=self._pad))  # type: ignore[arg-type] # every value of a Batch is a tensor
             for kind, one in _blanks(processor).items()
         }
-        trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
-        self._always = not any(name.startswith(_ALWAYS_USED) for name, _ in trained)
-        self._trained = [value for _, value in trained]
+        self._trained = {
+            name: value for name, value in model.named_parameters() if value.requires_grad
+        }
+        self._always = not any(name.startswith(_ALWAYS_USED) for name in self._trained)
+        self._reach = Reach(model)
+        self._kinds = _kinds_by_part(model)
+        self._real: set[str] = set()
 
     def __call__(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the batch with what it lacks; every rank calls it for each micro-batch."""
@@ -54,24 +62,34 @@ class MediaJoin:
         has = torch.tensor([float(kind in batch) for kind in KINDS])
         anywhere = self._runtime.sum_over_processes(has.to(self._runtime.device)).tolist()
         for kind, count in zip(KINDS, anywhere, strict=True):
+            if count:
+                self._real.add(kind)
             if kind in self._blank and kind not in batch and (count or self._always):
                 joined = self._added(joined, self._blank[kind])
         return joined
 
     def end_step(self) -> None:
-        """Take the gradients that are zero on all ranks away.
+        """Take the gradients away that a single process would not have.
 
-        FSDP makes them of what was not used; AdamW would let that decay, while a single process
-        leaves it as it is.
+        Those are of what no rank's own samples have used: FSDP makes zeros of them.
         """
-        moved = torch.stack([_any_nonzero(value) for value in self._trained])
-        used = self._runtime.sum_over_processes(moved.to(self._runtime.device)).cpu()
-        if self._always and not used.any():
+        reached, real = self._reach.take(), self._real
+        self._real = set()
+        here = torch.tensor([float(name in reached) for name in self._trained])
+        used = self._runtime.sum_over_processes(here.to(self._runtime.device)).tolist()
+        if self._always and not real:
             # Connectors alone train and no rank has media: zeros are what a single process has too.
             return
-        for value, count in zip(self._trained, used, strict=True):
-            if not count:
+        for (name, value), count in zip(self._trained.items(), used, strict=True):
+            if not count or not self._by_real(name, real):
                 value.grad = None
+
+    def _by_real(self, name: str, real: Set[str]) -> bool:
+        """Return whether media that some rank really has lead to a parameter."""
+        for path, kinds in self._kinds.items():
+            if name.startswith(f"{path}."):
+                return bool(kinds & real)
+        return True
 
     def _added(self, batch: dict[str, Tensor], blank: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the batch with a blank sample behind its last row, and padding behind others."""
@@ -101,12 +119,20 @@ class MediaJoin:
         return found
 
 
-def _any_nonzero(value: nn.Parameter) -> Tensor:
-    """Return whether this rank's share of a gradient holds anything, float64 ()."""
-    if value.grad is None:
-        return torch.zeros((), dtype=torch.float64)
-    own = value.grad.to_local() if isinstance(value.grad, DTensor) else value.grad
-    return own.any().double().cpu()
+def _kinds_by_part(model: HocketForConditionalGeneration) -> dict[str, Set[str]]:
+    """Return which media lead to the parts of a model, by the names that its parameters begin with.
+
+    Videos go through the eye of pictures where they have none of their own.
+    """
+    image, video, audio = KINDS
+    has = {name for name, _ in model.named_modules()}
+    found: dict[str, Set[str]] = {}
+    for part, own in (("vision", "video"), ("connector", "video_connector")):
+        found[PARTS[part]] = {image} if PARTS[own] in has else {image, video}
+        found[PARTS[own]] = {video}
+    for part in ("audio", "audio_connector"):
+        found[PARTS[part]] = {audio}
+    return found
 
 
 def _blanks(processor: HocketProcessor) -> dict[str, Conversation]:

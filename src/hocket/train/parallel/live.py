@@ -5,16 +5,20 @@ Without FSDP they are one and the same.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.sequence.proof import share_rows
 from hocket.tokens.processor import HocketProcessor
+from hocket.train.aside import move
 from hocket.train.parallel import Sharding
 from hocket.train.parallel.blocks import compile_blocks, recompute
-from hocket.train.parallel.fsdp import ShardedModel, gathered
+from hocket.train.parallel.fsdp import ShardedModel, cut_into_shares, gathered
 from hocket.train.parallel.join import MediaJoin
 from hocket.train.parallel.watchdog import Watchdog
 from hocket.train.recipe import Recipe
@@ -27,6 +31,7 @@ class Live:
 
     Attributes:
         model: what the loop and the optimizer see.
+        whole: what is saved; the same without FSDP.
 
     Args:
         whole: the model as the stage has prepared it: adapters, what trains, modes. Without FSDP it
@@ -35,6 +40,7 @@ class Live:
         runtime: this process.
         recipe: says how weights and rows are shared.
         out: the run's folder.
+        left: towers that stay where they are without FSDP, since they may not be used.
 
     Raises:
         AlignmentError: the language model cannot share rows.
@@ -48,8 +54,10 @@ class Live:
         runtime: Runtime,
         recipe: Recipe,
         out: Path,
+        *,
+        left: Sequence[str] = (),
     ) -> None:
-        self._runtime = runtime
+        self._runtime, self._recipe, self.whole = runtime, recipe, whole
         runtime.watchdog = None
         if recipe.watchdog_seconds > 0:
             runtime.watchdog = Watchdog(out, rank=runtime.rank, seconds=recipe.watchdog_seconds)
@@ -65,7 +73,7 @@ class Live:
             self.model = self._shares.live
             runtime.join = MediaJoin(runtime, processor, self.model)
         else:
-            whole.to(runtime.device)
+            move(whole, runtime.device, but=left)
         if runtime.sequence is not None:
             share_rows(self.model, runtime.sequence)
             if self._shares is not None:
@@ -93,6 +101,29 @@ class Live:
         """Take the whole model's weights over, after they were read from a checkpoint."""
         if self._shares is not None:
             self._shares.scatter()
+
+    def frozen_copy(self, tensors: Mapping[str, Tensor]) -> nn.Module:
+        """Return a model that does not train, placed as `model` is; every process calls it.
+
+        Args:
+            tensors: name in `whole` -> what the copy holds there. What does not train is the
+                model's own, except in shares.
+        """
+        fixed = {id(one): one for one in self.whole.parameters() if not one.requires_grad}
+        frozen = copy.deepcopy(self.whole, {} if self.in_shares else dict(fixed))
+        frozen.eval().requires_grad_(False)
+        own = dict(frozen.named_parameters())
+        with torch.no_grad():
+            for name, value in tensors.items():
+                own[name].copy_(value)
+        if self.in_shares:
+            runtime = self._runtime
+            cut_into_shares(
+                frozen, world=runtime.world, device=runtime.device, spec=self._recipe.fsdp
+            )
+            if runtime.sequence is not None:
+                share_rows(frozen, runtime.sequence)
+        return frozen
 
     def moments(self, optimizer: torch.optim.Optimizer) -> OptimizerTensors:
         """Return the optimizer's tensors whole; every process calls it, the first keeps them."""

@@ -1,0 +1,115 @@
+"""Makes a process that decodes one that may do little else: capped memory and time, no network, no programs.
+
+For files from strangers, as a server takes them: whoever takes a decoder over finds a process that
+cannot connect, start a program, look into another process or take the machine's memory. Linux alone
+can forbid system calls; other systems keep the caps that they know. Knows the kernel's limits; must
+not know media or models.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import math
+import platform
+import struct
+import sys
+from dataclasses import dataclass
+
+# Numbers of linux/prctl.h, linux/seccomp.h, linux/audit.h and linux/filter.h.
+_PR_SET_NO_NEW_PRIVS = 38
+_SECCOMP_SET_MODE_FILTER = 1
+_SECCOMP_FILTER_FLAG_TSYNC = 1
+_ALLOW = 0x7FFF0000
+_REFUSE = 0x00050000 | errno.EPERM
+_LOAD_WORD = 0x20
+_JUMP_IF_EQUAL = 0x15
+_JUMP_IF_AT_LEAST = 0x35
+_RETURN = 0x06
+_AT_NUMBER, _AT_ARCHITECTURE = 0, 4
+# From here on x86-64 has the same calls once more, for pointers of 32 bits.
+_SECOND_NUMBERS = 0x40000000
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """Numbers of one processor: its own, that of seccomp(2), and those that are refused."""
+
+    architecture: int
+    seccomp: int
+    refused: tuple[int, ...]
+
+
+# Refused: io_uring's three, socket, connect, bind, execve, execveat, ptrace, process_vm_readv and
+# process_vm_writev.
+_RING = (425, 426, 427)
+_MACHINES = {
+    "x86_64": _Machine(0xC000003E, 317, (*_RING, 41, 42, 49, 59, 322, 101, 310, 311)),
+    "aarch64": _Machine(0xC00000B7, 277, (*_RING, 198, 203, 200, 221, 281, 117, 270, 271)),
+}
+
+_state = {"closed": False}
+
+
+def confine(*, max_memory_bytes: int, max_cpu_seconds: float) -> None:
+    """Take from this process what no decoder needs; for the process of a guard, before each call.
+
+    Args:
+        max_memory_bytes: addresses that it may use, libraries included.
+        max_cpu_seconds: time on a processor from now on; the kernel ends it (SIGXCPU) after that.
+    """
+    if sys.platform != "win32":
+        _limit(max_memory_bytes, max_cpu_seconds)
+    if not _state["closed"]:
+        _state["closed"] = True
+        _forbid()
+
+
+def _limit(max_memory_bytes: int, max_cpu_seconds: float) -> None:
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    spent = math.ceil(used.ru_utime + used.ru_stime + max_cpu_seconds)
+    for kind, most in (
+        (resource.RLIMIT_AS, max_memory_bytes),
+        (resource.RLIMIT_CPU, spent),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, ceiling = resource.getrlimit(kind)
+        fits = ceiling == resource.RLIM_INFINITY or most <= ceiling
+        resource.setrlimit(kind, (most if fits else ceiling, ceiling))
+
+
+def _forbid() -> bool:
+    """Forbid system calls that no decoder needs; say whether the kernel does so."""
+    machine = _MACHINES.get(platform.machine())
+    if sys.platform != "linux" or machine is None:
+        return False
+    rules = [
+        _rule(_LOAD_WORD, 0, 0, _AT_ARCHITECTURE),
+        # Another architecture's numbers mean other calls, so all of those are refused.
+        _rule(_JUMP_IF_EQUAL, 1, 0, machine.architecture),
+        _rule(_RETURN, 0, 0, _REFUSE),
+        _rule(_LOAD_WORD, 0, 0, _AT_NUMBER),
+    ]
+    count = len(machine.refused)
+    rules.append(_rule(_JUMP_IF_AT_LEAST, count + 1, 0, _SECOND_NUMBERS))
+    for index, number in enumerate(machine.refused):
+        rules.append(_rule(_JUMP_IF_EQUAL, count - index, 0, number))
+    rules += [_rule(_RETURN, 0, 0, _ALLOW), _rule(_RETURN, 0, 0, _REFUSE)]
+    code = ctypes.create_string_buffer(b"".join(rules))
+    program = struct.pack("HxxxxxxP", len(rules), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        return False
+    done: int = libc.syscall(
+        ctypes.c_long(machine.seccomp),
+        ctypes.c_long(_SECCOMP_SET_MODE_FILTER),
+        ctypes.c_long(_SECCOMP_FILTER_FLAG_TSYNC),
+        program,
+    )
+    return done == 0
+
+
+def _rule(code: int, if_true: int, if_false: int, value: int) -> bytes:
+    return struct.pack("HBBI", code, if_true, if_false, value)
