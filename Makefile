@@ -37,7 +37,7 @@ LISTS := pyproject.toml $(PINS) constraints/common.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install dev quickstart fmt lint type arch pytest test bench clean
+.PHONY: help install dev quickstart fmt lint type arch pytest test bench chaos clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -88,6 +88,11 @@ bench: $(DEV_STAMP)  ## every script in benchmarks/, one after the other
 		test -e "$$script" || { echo "no scripts in benchmarks/ yet"; break; }; \
 		echo "== $$script"; $(BIN)/python "$$script"; \
 	done
+
+chaos: $(DEV_STAMP)  ## stop runs 200 times and write the tables of docs/reliability.md (nightly)
+	$(BIN)/python -m tests.chaos --kills 200 --minutes 300 --write docs/reliability.md
+	$(BIN)/python -m tests.chaos.trainer_kills --write docs/reliability.md
+	$(BIN)/python -m tests.train.equivalence
 
 clean:  ## remove .venv and every cache
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from hocket._errors import ConfigError
 
@@ -83,6 +84,26 @@ def world_size() -> int:
         ConfigError: the value is not a whole number of at least 1.
     """
     return _whole_number("WORLD_SIZE", least=1) or 1
+
+
+def wandb_mode() -> Literal["online", "offline", "disabled"]:
+    """Return how Weights & Biases runs: ``WANDB_MODE``, else ``offline``.
+
+    Raises:
+        ConfigError: the value is none of the three.
+    """
+    match os.environ.get("WANDB_MODE", "").strip().lower():
+        case "" | "offline":
+            return "offline"
+        case "online":
+            return "online"
+        case "disabled":
+            return "disabled"
+        case other:
+            raise ConfigError(
+                f"the environment variable WANDB_MODE is {other!r}. Set it to offline, online or "
+                "disabled, or unset it."
+            )
 
 
 def slurm_job_id() -> str | None:

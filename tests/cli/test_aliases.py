@@ -91,3 +91,21 @@ def test_every_experiment_composes() -> None:
             assert stage.steps or stage.epochs
             assert stage.trainable or stage.train_modules
             json.dumps(list(stage.data))
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("wandb", ["wandb"]),
+        ("tensorboard,wandb", ["tensorboard", "wandb"]),
+        ("all", ["tensorboard", "wandb"]),
+        ("none", []),
+    ],
+)
+def test_where_numbers_are_reported_to(
+    value: str, found: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["experiment=own_data", "train.init_from=x", "--data_path", "a.json"]
+    given = translate([*words, f"--report_to={value}"], stages)
+    assert compose_run(given.overrides).train.report_to == found

@@ -84,6 +84,14 @@ def test_wrong_words(
     assert part in capsys.readouterr().err
 
 
+def test_the_ovis_guide_s_spellings_are_taken(file: Path) -> None:
+    assert hocket("sample", "toy.json", "--num_samples", "20") == 0
+    shares = ("--train_ratio", "0.8", "--val_ratio", "0.1", "--test_ratio", "0.1")
+    assert hocket("split", "toy.json", *shares, "--reader", "ovis") == 0
+    counts = {one.stem: len(json.loads(one.read_text())) for one in Path("toy").glob("*.json")}
+    assert counts == {"train": 16, "val": 2, "test": 2}
+
+
 def test_split_keeps_pictures_together_and_paths_valid(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -125,6 +125,14 @@ def test_debug_shows_the_traceback(
     assert shown.endswith("error: wrong\n")
 
 
+def test_a_run_has_its_own_debug(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "experiment=quickstart", "--trace", "3") == 2
+    assert "--trace needs --debug" in capsys.readouterr().err
+    assert run("train", "experiment=no_such", "--debug", "--trace", "3") == 2
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown and "no_such" in shown and "--trace needs" not in shown
+
+
 def test_ctrl_c_is_quiet(
     verb: Callable[[type[BaseException]], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

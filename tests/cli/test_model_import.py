@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from hocket.checkpoint.directory import load_checkpoint
@@ -29,8 +31,25 @@ def test_import_says_what_became_of_every_tensor(
     assert "3 rows added, the mean of the 628 others" in shown
     assert "import_report.json" in shown
     assert load_checkpoint(out).model.config.vision_connector["order"] == "column_major"
+    assert run("model", "verify", out) == 0
+    assert "image: bit for bit" in capsys.readouterr().out
     assert run("model", "import", "auto", source, out) == 2
     assert "exists already" in capsys.readouterr().err
+
+
+def test_a_certificate_may_be_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = GOLDEN / "navila/navila-tiny"
+    assert run("model", "import", "vila", source, tmp_path / "a", "--no-certificate") == 0
+    assert "no certificate" not in capsys.readouterr().out
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    assert run("model", "import", "vila", source, tmp_path / "b") == 0
+    assert "note: no certificate: the weights take 0.0 GB" in capsys.readouterr().out
+    assert "no certificate" in (tmp_path / "b/import_report.json").read_text("utf-8")
+    for name in ("a", "b"):
+        assert run("model", "verify", tmp_path / name) == 2
+        assert "hocket model certify" in capsys.readouterr().err
 
 
 def test_import_takes_base_search_and_template(

@@ -85,13 +85,18 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         exec(compile(block, _name(page), "exec"), {"__name__": "page"})
 
 
+# Folders whose page has the name that people look for.
+PAGE_OF = {"nav": "navigation", "serve": "serving"}
+
+
 def test_every_folder_has_its_page() -> None:
     folders = {
         one.name
         for one in (ROOT / "src" / "hocket").iterdir()
         if one.is_dir() and (one / "__init__.py").exists()
     }
-    assert folders - {page.stem for page in PAGES} == set()
+    pages = {page.stem for page in PAGES}
+    assert {PAGE_OF.get(name, name) for name in folders} - pages == set()
 
 
 def test_the_connector_of_the_recipe_is_a_whole_part(

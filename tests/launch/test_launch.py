@@ -15,9 +15,9 @@ import pytest
 
 from hocket._errors import ConfigError, MachineError
 from hocket.cli.main import main
-from hocket.launch.job import Job, read_time, write_time
+from hocket.launch.job import STALLED, STOPPED, Job, read_time, write_time
 from hocket.launch.local import local_command
-from hocket.launch.slurm import STOPPED, job_file, submit
+from hocket.launch.slurm import job_file, submit
 
 JOB = Job(
     command=("hocket", "train", "experiment=vita15", "data=my file.yaml"),
@@ -198,6 +198,12 @@ def test_tries_end(cluster: Path) -> None:
     assert ended(cluster) == [3, 3]
 
 
+def test_a_run_that_hung_counts_as_failed(cluster: Path) -> None:
+    launch(cluster, RECORD + f"sys.exit({STALLED} if start == 1 else 0)", "--max-retry", "1")
+    assert ended(cluster) == [STALLED, 0]
+    assert "no step finished in time" in (cluster / "slurm" / "job.log").read_text()
+
+
 def test_evaluation_is_not_tried_again_unless_asked(cluster: Path) -> None:
     launch(cluster, RECORD + "sys.exit(3)", "-m", "eval")
     assert ended(cluster) == [3]
@@ -235,7 +241,7 @@ def test_without_slurm_torchrun_starts_the_processes() -> None:
     one = replace(JOB, nodes=1, gpus_per_node=0, command=("hocket", "eval", "x"))
     assert local_command(one, node=0, address="") == [sys.executable, "-m", "hocket", "eval", "x"]
     words = local_command(JOB, node=1, address="first")
-    assert words[:3] == [sys.executable, "-m", "torch.distributed.run"]
+    assert words[:3] == [sys.executable, "-m", "hocket.launch.together"]
     assert words[3:] == [
         "--nnodes=2",
         "--nproc-per-node=8",
@@ -272,3 +278,69 @@ def test_the_exit_code_is_the_commands(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(SystemExit) as left:
         main(["launch", "--on", "local", "--", "python", "-c", "raise SystemExit(5)"])
     assert left.value.code == 5
+
+
+COUNT = """
+import pathlib, sys
+seen = pathlib.Path("seen")
+with seen.open("a") as file:
+    file.write("x")
+codes = [int(code) for code in sys.argv[1:]]
+sys.exit(codes[len(seen.read_text()) - 1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("codes", "tries", "ends", "starts"),
+    [
+        ([STALLED, 1, 0], "2", 0, 3),  # a run that hung starts again like one that failed
+        ([STALLED, 1, 0], "1", 1, 2),
+        ([STALLED], "0", STALLED, 1),
+        ([2], "-1", 2, 1),  # the user has to change something
+        ([STOPPED], "-1", STOPPED, 1),
+    ],
+)
+def test_here_a_failed_run_starts_again_where_asked(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    codes: list[int],
+    tries: str,
+    ends: int,
+    starts: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["python", "-c", COUNT, *map(str, codes)]
+    with pytest.raises(SystemExit) as left:
+        main(["launch", "--on", "local", "--max-retry", tries, "--", *words])
+    assert left.value.code == ends
+    assert len((tmp_path / "seen").read_text()) == starts
+
+
+SAVES = """
+import os, pathlib, signal, sys, time
+def stop(*_):
+    sys.exit(124)
+signal.signal(signal.SIGUSR1, stop)
+pathlib.Path(f"ready-{os.environ['RANK']}").touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_torchruns_processes_save_when_the_launcher_is_told_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "saves.py").write_text(SAVES)
+    words = ["--on", "local", "--gpus-per-node", "2", "--", "python", "saves.py"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hocket", "launch", *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+    )
+    try:
+        until = time.monotonic() + 60
+        while len(list(tmp_path.glob("ready-*"))) < 2:
+            assert time.monotonic() < until and process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == STOPPED
+    finally:
+        process.kill()

@@ -14,9 +14,9 @@ from hocket.eval.run import Scored
 from hocket.media.audio import Audio
 from hocket.media.image import Image
 from hocket.media.video import Video
-from hocket.quickstart.charts import interval_bar, loss_chart
 from hocket.quickstart.report import pick_examples, write_report
 from hocket.quickstart.result import QuickstartResult
+from hocket.report.charts import interval_bar, loss_chart
 
 PICTURE = Image.from_array(np.full((8, 8, 3), 90, np.uint8))
 SOUND = Audio.from_array(np.full(1600, 0.1, np.float32), rate=16000)
@@ -132,4 +132,4 @@ def test_the_chart_names_each_stage_once_and_draws_every_step() -> None:
 
 
 def test_the_bar_says_its_interval() -> None:
-    assert "90.0%, interval 59.6% to 98.2%" in interval_bar(share(9, 10))
+    assert "90.0%, interval 59.6% to 98.2%" in interval_bar(*share(9, 10)[:3])

@@ -45,6 +45,12 @@ def _epochs(value: str) -> list[str]:
     return [f"{{stage}}.epochs={_quoted(value)}", "{stage}.steps=0"]
 
 
+def _report_to(value: str) -> list[str]:
+    """Take ``wandb``, ``tensorboard,wandb``, ``all`` or ``none``, as transformers' Trainer does."""
+    names = {"all": "tensorboard,wandb", "none": ""}.get(value, value)
+    return [f"train.report_to=[{names}]"]
+
+
 def _schedule(value: str) -> list[str]:
     if value not in _SCHEDULES:
         raise ConfigError(
@@ -79,6 +85,7 @@ FLAGS: dict[str, Callable[[str], list[str]]] = {
     "llm_name_or_path": _key("model.language.path"),
     "output_dir": _key("out"),
     "per_device_train_batch_size": _key("{stage}.rows"),
+    "report_to": _report_to,
     "save_steps": _key("train.save_every"),
     "save_total_limit": _key("train.keep"),
     "seed": _key("train.seed"),
@@ -107,7 +114,6 @@ NO_MEANING = {
     "longvila_sampler": "the order is always exact",
     "num_gpus": "processes are started by: hocket launch --gpus-per-node N -- hocket train ...",
     "per_device_eval_batch_size": "held-out data are evaluated with hocket eval",
-    "report_to": "every step is in log.jsonl of the run",
     "save_strategy": "a checkpoint is written every train.save_every steps and behind each stage",
     "stage": "every checkpoint is safetensors",
     "text_max_length": "the row's length holds for all samples",

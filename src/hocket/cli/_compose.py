@@ -222,7 +222,8 @@ def _prepare(text: str) -> str:
     key = parsed.key_or_group
     if parsed.is_sweep_override():
         raise ConfigError(
-            f"the argument {text!r} has several values. Give one, or a list: {key}=[a,b]."
+            f"the argument {text!r} has several values. Give one, a list, {key}=[a,b], or add -m "
+            "for a run with each."
         )
     if key.split(".")[0] == "hydra" or key.startswith("hydra/"):
         raise ConfigError(f"{key}: Hydra's own settings are fixed. Leave the argument out.")

@@ -70,7 +70,8 @@ def command(
         int, typer.Option(min=0, help="Minutes before the limit to save and stop.")
     ] = 10,
     max_retry: Annotated[
-        int | None, typer.Option(help="Starts after failures; -1 endless; default 3 for train.")
+        int | None,
+        typer.Option(help="Starts after failures; -1 endless; SLURM's train has 3."),
     ] = None,
     singleton: Annotated[
         bool, typer.Option("--singleton", "--uuid", help="Wait for other jobs of that name.")
@@ -98,7 +99,7 @@ def command(
         email=email,
         port=meeting_port() or _PORT,
     )
-    return _submit(job, dry=dry) if slurm else _run(job, dry=dry)
+    return _submit(job, dry=dry) if slurm else _run(job, dry=dry, retries=max_retry or 0)
 
 
 def _submit(job: Job, *, dry: bool) -> int:
@@ -112,7 +113,7 @@ def _submit(job: Job, *, dry: bool) -> int:
     return 0
 
 
-def _run(job: Job, *, dry: bool) -> int:
+def _run(job: Job, *, dry: bool, retries: int) -> int:
     if slurm_job_id() and job.nodes > 1:
         raise ConfigError(
             "this is a SLURM job already, whose processes srun starts. Give -N 1, or submit with "
@@ -125,7 +126,7 @@ def _run(job: Job, *, dry: bool) -> int:
     extra = {"RUN_NAME": job.name, "OUTPUT_DIR": str(job.out)}
     if words != python_of(job.command):
         extra["OMP_NUM_THREADS"] = "1"  # else each process would use every core
-    return run_here(words, for_child(extra))
+    return run_here(words, for_child(extra), retries=retries)
 
 
 def _has_slurm() -> bool:

@@ -22,6 +22,8 @@ from hocket.cli._verbs import add_listing, add_verb, list_verbs
 INTERRUPTED = 130
 INTERNAL = 1
 USAGE = 2
+# Verbs whose own --debug does more than show the traceback of an error.
+_WITH_OWN_DEBUG = ("train",)
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -46,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"] or ["--help"]
+    verb = next((word for word in words if not word.startswith("-")), None)
+    if verb not in _WITH_OWN_DEBUG:
+        words = [word for word in words if word != "--debug"] or ["--help"]
     try:
         sys.exit(_run(words))
     except KeyboardInterrupt:

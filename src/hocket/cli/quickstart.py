@@ -13,6 +13,7 @@ from rich.table import Table
 
 from hocket._log import console
 from hocket.cli._compose import RunConfig, compose_run, dump_yaml
+from hocket.cli._previews import choose_previews
 from hocket.cli._session import start_session
 from hocket.data.spec import DatasetSpec, DataSpec
 from hocket.eval.interval import Share
@@ -87,7 +88,12 @@ def show_result(result: QuickstartResult, screen: Console) -> None:
 def _callbacks(config: RunConfig, screen: Console) -> Callbacks:
     def fit(run: Run, engine: Engine) -> Path:
         with Progress(run.recipe.stages, screen) as progress:
-            watched = replace(run, on_stage=progress.on_stage, on_checkpoint=progress.on_checkpoint)
+            watched = replace(
+                run,
+                on_stage=progress.on_stage,
+                on_checkpoint=progress.on_checkpoint,
+                previews=choose_previews(run.data, count=run.recipe.previews),
+            )
             return train(watched, engine.model, engine.processor, [progress])
 
     def phase(text: str) -> None:

@@ -9,13 +9,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from hocket._errors import ConfigError
 from hocket._log import console
 from hocket.checkpoint.directory import find_checkpoint, load_checkpoint
 from hocket.cli._aliases import translate
 from hocket.cli._compose import RunConfig, compose_run, dump_yaml
+from hocket.cli._previews import choose_previews
 from hocket.cli._session import start_session
+from hocket.cli._sweep import sweep
 from hocket.data.mixture import Mixture, open_source
 from hocket.model.build import Built, build
+from hocket.train.observe.debug import DebugSpec
 from hocket.train.progress import Progress
 from hocket.train.proof import prove_resume
 from hocket.train.run import Run, train
@@ -34,6 +38,10 @@ def command(
         ),
     ] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Print the resolved config and stop.")] = False,
+    multirun: Annotated[
+        bool,
+        typer.Option("-m", "--multirun", help="A run for each of several values: train.seed=1,2."),
+    ] = False,
     verify_resume: Annotated[
         bool,
         typer.Option(
@@ -45,8 +53,22 @@ def command(
     verify_steps: Annotated[
         int, typer.Option("--verify-steps", help="Steps of each stage for --verify-resume.")
     ] = 6,
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug",
+            help="Stop at the first NaN with its line, and write every parameter, memory and "
+            "traces of steps to debug/ of the run's folder; slower. Errors have tracebacks.",
+        ),
+    ] = False,
+    trace: Annotated[
+        list[int] | None,
+        typer.Option("--trace", help="With --debug: a step of each stage to trace; repeat it."),
+    ] = None,
 ) -> None:
     """Train a model in stages; the same command resumes a run that was stopped."""
+    if multirun:
+        raise typer.Exit(sweep(overrides or [], dry=dry))
     given = translate(overrides or [], lambda words: list(compose_run(words).train.stages))
     for note in given.notes:
         console().print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
@@ -59,6 +81,16 @@ def command(
     if verify_resume:
         _verify_resume(config, screen, steps=verify_steps)
         return
+    _train(config, screen, _debugging(debug, trace))
+
+
+def _debugging(debug: bool, trace: list[int] | None) -> DebugSpec | None:
+    if trace and not debug:
+        raise ConfigError("--trace needs --debug. Give both, or leave --trace out.")
+    return DebugSpec(trace_steps=tuple(trace or (3,))) if debug else None
+
+
+def _train(config: RunConfig, screen: Console, debug: DebugSpec | None) -> None:
     model, processor = starting_point(config)
     with Progress(config.train.stages, screen) as progress:
         run = Run(
@@ -70,6 +102,8 @@ def command(
             on_checkpoint=progress.on_checkpoint,
             on_note=progress.on_note,
             on_progress=progress.on_progress,
+            previews=choose_previews(config.data, count=config.train.previews),
+            debug=debug,
         )
         finished = train(run, model, processor, [progress])
     screen.print(f"finished: {finished}\nnext: hocket chat {finished}", highlight=False)

@@ -10,6 +10,11 @@ from pathlib import Path
 
 from hocket._errors import ConfigError
 
+STOPPED = 124
+"""Exit code of a run that saved and stopped because it was told to; the same command goes on."""
+STALLED = 86
+"""Exit code of a run that its watchdog ended, since no step finished in time."""
+
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d+){0,2})")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 

@@ -1,7 +1,8 @@
 """A job file for sbatch: one process a GPU, told in time to save, started again until it is done.
 
 The processes get their signals from SLURM itself; no torchrun stands between. A run that was told
-to stop and has saved ends with `STOPPED` and is queued again without counting as a failure.
+to stop and has saved ends with `STOPPED` and is queued again without counting as a failure. One
+that hung (`STALLED`) is queued again as one that failed: what hangs once may hang each time.
 Source of folder and variable names: vila-run of VILA and NVILA.
 """
 
@@ -13,10 +14,7 @@ import subprocess
 from pathlib import Path
 
 from hocket._errors import MachineError
-from hocket.launch.job import Job, python_of, write_time
-
-STOPPED = 124
-"""Exit code of a run that saved and stopped because it was told to; the same command goes on."""
+from hocket.launch.job import STALLED, STOPPED, Job, python_of, write_time
 
 
 def job_file(job: Job) -> str:
@@ -104,8 +102,10 @@ elif [ "$code" -eq {STOPPED} ]; then
 else
   failed=$(( $(cat "$retries" 2>/dev/null || echo 0) + 1 ))
   echo "$failed" >"$retries"
+  why=""
+  [ "$code" -eq {STALLED} ] && why=" (no step finished in time, see stalled.*.txt)"
   if [ {job.max_retries} -lt 0 ] || [ "$failed" -le {job.max_retries} ]; then
-    echo "failed with code $code; try $failed of {job.max_retries}" && \\
+    echo "failed with code $code$why; try $failed of {job.max_retries}" && \\
       scontrol requeue "$SLURM_JOB_ID"
   fi
 fi

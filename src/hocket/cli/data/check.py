@@ -210,7 +210,8 @@ def _print(
     screen = Console(no_color=no_color() or None, highlight=False)
     unit = "tokens" if summary.tokens else "characters"
     length, where = summary.longest[0]
-    line = f"{summary.rows} rows, {summary.media} media; longest: {where} with {length} {unit}"
+    rows = "1 row" if summary.rows == 1 else f"{summary.rows:,} rows"
+    line = f"{rows}, {summary.media:,} media; longest: {where} with {length:,} {unit}"
     if summary.tokens:
         line += f"; {summary.learned / summary.tokens:.0%} of all tokens are learned"
     screen.print(Text(legible(line)))

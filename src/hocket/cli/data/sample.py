@@ -36,7 +36,9 @@ class Media(StrEnum):
 
 def command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write.")],
-    rows: Annotated[int, typer.Option("--rows", "--num-samples", min=1, help="Rows.")] = 20,
+    rows: Annotated[
+        int, typer.Option("--rows", "--num-samples", "--num_samples", min=1, help="Rows.")
+    ] = 20,
     of: Annotated[
         str, typer.Option("--of", help="Data file to draw from; without it, toy data is made.")
     ] = "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -29,16 +29,27 @@ from hocket.data.merge import MergedRows
 from hocket.data.split import check_shares, group_rows, keys_of, share_groups
 
 
+def _share(part: str, said: str) -> Any:
+    """Return an option; its longer names are those of the guides that Hocket was asked for."""
+    names = (f"--{part}", f"--{part}-ratio", f"--{part}_ratio")
+    return typer.Option(*names, help=f"Share of the {said} set.")
+
+
 def command(
     file: FileArgument,
-    out: Annotated[Path, typer.Option(help="Folder to write train, val and test to.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write train, val and test to; default: one beside FILE, named as FILE."
+        ),
+    ] = None,
     by: Annotated[
         str,
         typer.Option(help="What stays together: media, id-prefix, row, or a key such as scene."),
     ] = "media",
-    train: Annotated[float, typer.Option(help="Share of the training set.")] = 0.8,
-    val: Annotated[float, typer.Option(help="Share of the validation set.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Share of the test set.")] = 0.1,
+    train: Annotated[float, _share("train", "training")] = 0.8,
+    val: Annotated[float, _share("val", "validation")] = 0.1,
+    test: Annotated[float, _share("test", "test")] = 0.1,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     reader: ReaderOption = READER,
     source: SourceOption = "",
@@ -58,11 +69,9 @@ def command(
         listed = ", ".join(opened.specs)
         raise ConfigError(f"{file} has {len(opened.specs)} data sets ({listed}). Split one file.")
     [(name, spec)] = opened.specs.items()
+    out = out or _beside(Path(spec.path))
     container = spec.source if spec.source in containers.names() else "json"
-    targets = {part: out / _file_name(part, container) for part, share in shares.items() if share}
-    for target in targets.values():
-        if target.exists():
-            raise ConfigError(f"{target} exists. Choose another --out, or remove it.")
+    targets = _targets(out, container, shares)
     with progress("grouping", len(opened)) as advance:
         groups = group_rows(_keys(opened, by, advance, skip=skip))
     parts = share_groups(groups, shares, seed=seed)
@@ -85,8 +94,32 @@ def command(
         warn(f"{len(opened) - len(groups)} rows of {name} cannot be read and were left out.")
 
 
+def _targets(out: Path, container: str, shares: dict[str, float]) -> dict[str, Path]:
+    """Return the file of each part that has a share.
+
+    Raises:
+        ConfigError: one of them exists.
+    """
+    targets = {part: out / _file_name(part, container) for part, share in shares.items() if share}
+    for target in targets.values():
+        if target.exists():
+            raise ConfigError(f"{target} exists. Choose another --out, or remove it.")
+    return targets
+
+
 def _file_name(part: str, container: str) -> str:
     return part if containers.get(container).is_folder else f"{part}.{container}"
+
+
+def _beside(file: Path) -> Path:
+    """Return the folder that is written where none is named.
+
+    Raises:
+        ConfigError: the data are several files, or a folder.
+    """
+    if not file.is_file():
+        raise ConfigError(f"{file} is not one file. Name the folder to write with --out.")
+    return file.with_suffix("")
 
 
 def _some(opened: OpenedRows, rows: np.ndarray) -> MergedRows:

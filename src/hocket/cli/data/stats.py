@@ -121,10 +121,15 @@ def facts(summary: Summary, *, unusable: int) -> Iterator[tuple[str, str]]:
     packed = summary.forecast
     yield (
         f"packed to {packed.tokens_per_row:,}",
-        f"{packed.rows:,} rows of {packed.samples_per_row:.1f} samples, {packed.fill:.1%} full",
+        f"{_counted(packed.rows, 'row')}, {packed.samples_per_row:.1f} samples in each, "
+        f"{packed.fill:.1%} full",
     )
     if packed.over:
-        yield "over the budget", f"{packed.over:,} rows do not fit and would be cut"
+        yield "over the budget", f"{_counted(packed.over, 'row')} too long, would be cut"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def shown_number(value: float) -> str:
