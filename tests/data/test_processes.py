@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
-from hocket._errors import DataError
+from hocket._errors import DataError, MachineError
 from hocket.data.processes import in_processes
 
 
 def double(context: int, number: int) -> tuple[int, int]:
     if number == 99:
         raise DataError("row 99 is bad")
+    if number == 98:
+        os.kill(os.getpid(), signal.SIGKILL)
     return context * number, os.getpid()
 
 
@@ -27,3 +30,8 @@ def test_every_number_is_worked_on_once(processes: int) -> None:
 def test_an_error_stops_all_and_comes_through() -> None:
     with pytest.raises(DataError, match="row 99 is bad"):
         list(in_processes(double, 2, [1, 99, 3], processes=2))
+
+
+def test_a_process_that_is_killed_is_told_in_one_sentence() -> None:
+    with pytest.raises(MachineError, match=r"was killed.*-j 1"):
+        list(in_processes(double, 2, [1, 98, 3], processes=2))

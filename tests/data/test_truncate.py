@@ -256,7 +256,7 @@ def conversation(kinds: list[list[str]]) -> Conversation:
     return talk(*turns)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.lists(media, max_size=3), min_size=1, max_size=3),
     st.integers(16, 200),

@@ -35,6 +35,7 @@ ALL: list[FrameSampler] = [
     Segments(8, seed=5, short="first"),
     MidSegment(),
     MidSegment(1, 5),
+    MidSegment(1, 5, "exact"),
     Interval(2.5, 9),
 ]
 

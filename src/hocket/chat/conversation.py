@@ -83,4 +83,6 @@ class Conversation:
     def media(self) -> Iterator[Medium]:
         """Yield every medium in reading order."""
         for message in self.messages:
-            yield from message.media
+            for part in message.parts:
+                if not isinstance(part, Text):
+                    yield part

@@ -32,6 +32,7 @@ from hocket.tokens.example import Cost, Example, Outline
 from hocket.tokens.processor import HocketProcessor
 from hocket.tokens.room import UnitRoom
 from hocket.tokens.span import Modality
+from hocket.tokens.spare import SpareMemory
 
 REMEMBERED_OUTLINES = 20_000
 REMEMBERED_ROWS = 512
@@ -172,6 +173,7 @@ class Decoder(Dataset[StepBatches]):
         self._augmenter = augmenter
         self._media = memory.media
         self._outlines = memory.outlines
+        self._spare = SpareMemory()
         self._read: OrderedDict[SampleRef, tuple[Conversation, BoundAugmenter]] = OrderedDict()
 
     def known(self, ref: SampleRef) -> Known:
@@ -214,7 +216,7 @@ class Decoder(Dataset[StepBatches]):
         tokens = positions = 0
         for rows in plan.micro:
             opened = [self._open_row(row, dropped) for row in rows]
-            room = UnitRoom(one.outline for row in opened for one in row)
+            room = UnitRoom((one.outline for row in opened for one in row), self._spare)
             self._announce(opened)
             decoded = [self._decode_row(row, room, dropped) for row in opened]
             kept = [row for row in decoded if row]

@@ -12,8 +12,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from typing import TypeVar, cast
+
+from hocket._errors import MachineError
 
 Context = TypeVar("Context")
 Result = TypeVar("Result")
@@ -38,6 +40,9 @@ def in_processes(
         context: what all numbers share; sent to each process once.
         numbers: what there is to do.
         processes: how many at the same time; 1 works in this process.
+
+    Raises:
+        MachineError: a process was killed.
     """
     if processes <= 1 or len(numbers) <= 1:
         for number in numbers:
@@ -54,6 +59,12 @@ def in_processes(
         futures = {pool.submit(_call, number): number for number in numbers}
         for future in as_completed(futures):
             yield futures[future], cast(Result, future.result())
+    except BrokenExecutor as error:
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise MachineError(
+            "a process that looked at rows was killed, as the system does when memory runs out. "
+            "Take fewer processes with -j 1, or free memory, and run the command again."
+        ) from error
     except BaseException:
         for process in [*pool._processes.values()]:  # there is no public way to stop a running one
             process.terminate()

@@ -1,4 +1,4 @@
-"""Makes a process that decodes one that may do little else: capped memory and time, no network, no programs.
+"""Lets a process that decodes do little else: capped memory and time, no network, no programs.
 
 For files from strangers, as a server takes them: whoever takes a decoder over finds a process that
 cannot connect, start a program, look into another process or take the machine's memory. Linux alone
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import math
+import os
 import platform
 import struct
 import sys
@@ -62,6 +63,10 @@ def confine(*, max_memory_bytes: int, max_cpu_seconds: float) -> None:
         _limit(max_memory_bytes, max_cpu_seconds)
     if not _state["closed"]:
         _state["closed"] = True
+        # Decoders print parts of files there, which strangers wrote and terminals obey.
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, sys.stderr.fileno())
+        os.close(silence)
         _forbid()
 
 

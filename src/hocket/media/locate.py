@@ -72,7 +72,9 @@ def locate(
         raise MediaError(
             f"{where}: {_short(path)} cannot be read ({error.strerror}). Check it and its rights."
         ) from error
-    raise MediaError(f"{where}: no file {path}.{_hint(path)}")
+    # A request to a server comes from someone who chooses no folder.
+    rooted = not confined and not Path(reference).is_absolute()
+    raise MediaError(f"{where}: no file {path}.{_hint(path, rooted=rooted)}")
 
 
 def _is_allowed(
@@ -122,15 +124,18 @@ def _short(path: Path) -> str:
     return shown if len(shown) <= _MAX_SHOWN else f"{shown[: _MAX_SHOWN - 3]}..."
 
 
-def _hint(path: Path) -> str:
+def _hint(path: Path, *, rooted: bool) -> str:
     if "\\" in str(path) and os.sep == "/":
         return " Windows writes paths with backslashes: write '/', from the root of the data set."
     folder = path.parent
+    root = "Check the path"
+    if rooted:
+        root += ", or name the folder that it starts from: --media-root, media_root in a config"
     try:
         names = [entry.name for entry in islice(folder.iterdir(), _MAX_LISTED)]
     except OSError:
-        return f" The folder {folder} cannot be listed either. Check the root of the data set."
+        return f" The folder {folder} cannot be listed either. {root}."
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     if near:
         return f" The nearest name in that folder is {near[0]!r}."
-    return f" That folder has {len(names)} entries and none is similar. Check the path."
+    return f" That folder has {len(names)} entries and none is similar. {root}."

@@ -56,3 +56,14 @@ def test_a_misspelt_key_is_named_once_with_its_rows(tmp_path: Path) -> None:
 )
 def test_what_looks_like_media(tmp_path: Path, key: str, value: object, told: bool) -> None:
     assert bool(findings(tmp_path, [{key: value}])) is told
+
+
+def test_a_key_whose_files_are_shown_in_part_was_read(tmp_path: Path) -> None:
+    frames = [f"{number}.png" for number in range(12)]
+    for frame in frames:
+        PIL.Image.new("RGB", (8, 8)).save(tmp_path / frame)
+    row = {"video_id": "0", "frames": frames, "q": "go", "a": "The next action is stop."}
+    (tmp_path / "walks.json").write_text(json.dumps([row]))
+    spec = DatasetSpec(path=str(tmp_path / "walks.json"), reader="navila")
+    rows = JoinedRows({"walks": open_source("walks", spec)})
+    assert list(audit(rows, AuditOptions(headers=True), processes=1)) == []

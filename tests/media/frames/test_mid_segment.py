@@ -29,6 +29,10 @@ def test_the_formula(least: int, most: int) -> None:
 def test_by_hand() -> None:
     assert MidSegment().pick(16, 0.0) == [1, 3, 5, 7, 9, 11, 13, 15]
     assert MidSegment().pick(80, 0.0) == [5, 15, 25, 35, 45, 55, 65, 75]
+    # 13 frames in 4: edges 0, 3.25, 6.5, 9.75, 13, or whole ones 0, 3, 6, 10, 13.
+    assert MidSegment(1, 4, "exact").pick(13, 0.0) == [1, 4, 8, 11]
+    assert MidSegment(1, 4).pick(13, 0.0) == [1, 4, 8, 11]
+    assert MidSegment(1, 12, "exact").pick(31, 0.0) == [int((i + 0.5) * 31 / 12) for i in range(12)]
     assert MidSegment(4, 8).pick(2, 0.0) == [0, 0, 1, 1]
     assert MidSegment(1, 8).pick(5, 0.0) == [0, 1, 2, 3, 4]
 

@@ -92,7 +92,7 @@ def _call_text(value: Json, at: str) -> str:
 def _parsed(text: str, at: str) -> Json:
     try:
         found: Json = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ReaderError(
             f"{at} is {short(text)}, expected JSON ({type(error).__name__}). Correct the text."
         ) from error

@@ -162,6 +162,8 @@ def check_characters(value: str, at: str) -> None:
     Raises:
         ReaderError: it holds half of a surrogate pair.
     """
+    if value.isascii():
+        return
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:

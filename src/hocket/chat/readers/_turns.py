@@ -179,7 +179,7 @@ def filled(turns: Sequence[Turn], front: str, media: Mapping[str, list[Medium]])
     left = {kind: list(found) for kind, found in media.items()}
     messages = []
     for turn in turns:
-        if turn.role is Role.USER:
+        if front and turn.role is Role.USER:
             turn = replace(turn, text=front + turn.text)
             front = ""
         parts: tuple[Part, ...] = (Text(turn.text),)

@@ -7,7 +7,7 @@ a word. Knows names and values of keys; must not know readers.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from hocket.chat.conversation import Conversation, Json
@@ -19,8 +19,16 @@ _ALIKE = 0.8
 
 
 def unseen_keys(conversation: Conversation) -> tuple[str, ...]:
-    """Return the keys of a row's metadata that name media, or nearly do, in order."""
-    return tuple(key for key, value in conversation.meta.items() if _looks_like(key, value))
+    """Return the keys of a row's metadata that name media, or nearly do, in order.
+
+    A key with a file that the conversation shows was read: of a walk not every frame is shown.
+    """
+    shown = [str(medium.where.path) for medium in conversation.media() if medium.where.path]
+    return tuple(
+        key
+        for key, value in conversation.meta.items()
+        if _looks_like(key, value) and not _is_shown(value, shown)
+    )
 
 
 class UnseenKeys:
@@ -56,6 +64,11 @@ def _looks_like(key: str, value: Json) -> bool:
     if difflib.get_close_matches(key.lower(), _NAMES, n=1, cutoff=_ALIKE):
         return True
     return all("://" not in one and medium_kind(_ending(one)) for one in paths)
+
+
+def _is_shown(value: Json, shown: Sequence[str]) -> bool:
+    paths = value if isinstance(value, list) else [value]
+    return any(path.endswith(str(one)) for one in paths for path in shown)
 
 
 def _ending(path: str) -> str:

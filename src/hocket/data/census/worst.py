@@ -55,7 +55,7 @@ def pick_worst(census: Census, *, each: int = 3) -> list[Pick]:
             "{:,} audio frames",
         ),
         _Kind(-rows["turns"], every, rows["turns"], "{} turns"),
-        _Kind(answered, rows["answer"] >= 0, rows["answer"], "an answer of {} characters"),
+        _Kind(answered, rows["answer"] >= 0, rows["answer"], "a {}-character answer"),
         _Kind(share, every, share, "{:.1%} learned"),
     )
     found: dict[int, str] = {}

@@ -140,6 +140,9 @@ class _Scan:
                 if not (self._may_be_cut(error) and self._fill()):
                     raise self._error(error.msg, error.pos) from error
                 continue
+            except ValueError as error:
+                # Python reads no number of more digits than its own limit.
+                raise self._error("A number of too many digits", self._at) from error
             # A number at the end of the window may go on behind it: "1" of "1e+6".
             if end > len(self._text) - 3 and self._fill():
                 continue

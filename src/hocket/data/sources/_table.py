@@ -115,7 +115,7 @@ def cell_value(cell: str) -> Json:
         return cell
     try:
         found: Json = json.loads(cell)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return cell  # "[laughs] hello" is a caption
     return found
 

@@ -6,6 +6,7 @@ a data set that silently lost its second half would train on the first.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ _FILE_TYPES = (b"0", b"\0", b"7")
 _EMPTY_TYPES = (b"1", b"2", b"3", b"4", b"5", b"6")
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _MAX_NAME_BYTES = 2**20
+# As many digits as the largest file could need; Python reads no number of thousands.
+_DECIMAL = re.compile(rb"[0-9]{1,19}")
 
 
 class Member(NamedTuple):
@@ -87,8 +90,9 @@ def _checked_size(file: DataFile, header: bytes, at: int, pax: dict[str, str]) -
         what = "the header at byte {} is damaged" if at else "it is no tar archive (byte {})"
         raise DataError(f"{file.path}: {what.format(at)}. Copy the shard again.")
     size = _number(header[124:136])
-    if "size" in pax and pax["size"].isdigit():
-        size = int(pax["size"])
+    if "size" in pax:
+        told = pax["size"].encode("utf-8", "surrogateescape")
+        size = int(told) if _DECIMAL.fullmatch(told) else None
     if size is None or size < 0:
         raise DataError(f"{file.path}: the size at byte {at + 124} is damaged. Copy it again.")
     if at + BLOCK + size > file.size and header[156:157] not in _EMPTY_TYPES:
@@ -131,9 +135,10 @@ def _pax(data: bytes, file: DataFile, at: int) -> dict[str, str]:
     found: dict[str, str] = {}
     while data and data[0]:
         length, _, _ = data.partition(b" ")
-        count = int(length) if length.isdigit() else 0
+        count = int(length) if _DECIMAL.fullmatch(length) else 0
         key, equals, value = data[len(length) + 1 : count - 1].partition(b"=")
-        if not equals or count > len(data):
+        # A record is longer than its own length, or the next one would be this one again.
+        if not equals or not len(length) < count <= len(data):
             raise DataError(f"{file.path}: the pax header at byte {at} is damaged. Copy it again.")
         found[_text(key)] = _text(value)
         data = data[count:]

@@ -61,6 +61,9 @@ def json_row(data: bytes, where: str) -> Json:
         ) from error
     except RecursionError as error:
         raise DataError(f"{where} is nested too deeply to be a sample. Correct it.") from error
+    except ValueError as error:
+        # Python reads no number of more digits than its own limit.
+        raise DataError(f"{where} holds a number of too many digits. Correct the row.") from error
     return found
 
 
