@@ -56,14 +56,17 @@ def test_eval_counts_right_answers_by_modality(
     hocket: Command, small: Small, trained: Path, tmp_path: Path
 ) -> None:
     media = small.folder / "data" / "media.json"
-    done = hocket("eval", trained, "--data", media, "--blind", "--out", tmp_path / "answers.jsonl")
+    blind = ("--blind", "removed,swapped")
+    done = hocket("eval", trained, "--data", media, *blind, "--out", tmp_path)
     assert done.code == 0, done.err
-    for word in ("image", "audio", "video", "all", "media removed", "media swapped"):
+    for word in ("image", "audio", "video", "removed", "swapped"):
         assert word in done.err
-    answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    (log,) = tmp_path.glob("*/media@1/answers.jsonl")
+    answers = [json.loads(line) for line in log.read_text().splitlines()]
     turns = [row["conversations"] for row in json.loads(media.read_text())]
     assert len(answers) == sum(len(one) // 2 for one in turns)
-    assert {"id", "modality", "target", "answer", "right"} <= answers[0].keys()
+    assert {"id", "modality", "target", "prompt", "reply"} <= answers[0].keys()
+    assert (tmp_path / "report.html").exists()
 
 
 def test_chat_answers_a_question_about_a_picture_as_the_library_does(

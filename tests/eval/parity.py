@@ -396,7 +396,8 @@ def task_table() -> str:
         first = "none"
         for one in task.anchors[:1]:
             where = f"{one.source}; {one.note}" if one.note else one.source
-            first = f"{one.model}: {one.metric} {one.value:g} ({where})"
+            profile = f" of profile {one.profile}" if one.profile else ""
+            first = f"{one.model}: {one.metric}{profile} {one.value:g} ({where})"
         rows.append(f"| `{name}` | {task.title} | {', '.join(task.tags)} | {metrics} | {first} |")
     return "\n".join(rows)
 

@@ -9,8 +9,9 @@ import pytest
 
 from hocket.chat.conversation import Conversation, Medium, Message, Part, Role, Text
 from hocket.eval.interval import share
+from hocket.eval.metrics import Stat
 from hocket.eval.question import Question
-from hocket.eval.run import Scored
+from hocket.eval.scored import Scored
 from hocket.media.audio import Audio
 from hocket.media.image import Image
 from hocket.media.video import Video
@@ -26,7 +27,8 @@ FILM = Video.from_array(np.zeros((3, 8, 8, 3), np.uint8), [0.0, 0.1, 0.2])
 def scored(task: str, *media: Medium, right: bool = True, answer: str = "7") -> Scored:
     parts: tuple[Part, ...] = (*media, Text("\nWhat is <b>this</b>?"))
     talk = Conversation(id=task, messages=(Message(Role.USER, parts),))
-    return Scored(Question(f"{task}#0", talk, "7", "image", task), answer, right)
+    question = Question(f"{task}#0", talk, "7", "image", task)
+    return Scored(question, answer, Stat(score=float(right)))
 
 
 def result(examples: tuple[Scored, ...]) -> QuickstartResult:

@@ -288,6 +288,8 @@ def _read_file(argument: str, path: Path) -> Tree:
         raise ConfigError(f"{argument}: {_yaml_reason(error)} Correct the file.") from None
     except OmegaConfBaseException as error:
         raise ConfigError(f"{argument}: {_first_line(error)}. Correct the file.") from None
+    except RecursionError:
+        raise ConfigError(f"{argument} is nested too deeply. Correct the file.") from None
     if not isinstance(content, dict) or not content:
         found = "a list" if content else "empty"
         raise ConfigError(f"{argument} is {found}, expected a mapping of keys. Correct the file.")
@@ -319,6 +321,8 @@ def _refuse_code(key: str, node: Any) -> None:
     elif isinstance(node, list):
         for value in node:
             _refuse_code(key, value)
+    elif isinstance(node, bytes):
+        raise ConfigError(f"{key}: found bytes (!!binary), expected text. Write the text itself.")
     elif isinstance(node, str) and "${" in _without_references(node):
         raise ConfigError(
             f"{key}: found {node!r}, but ${{...}} may only name another key. "

@@ -1,119 +1,249 @@
-"""Ask a model every question of a data set and count the right answers."""
+"""Evaluate models on benchmarks or your own rows, and compare two of them."""
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
-from rich.progress import Progress
-from rich.table import Table
+from rich.console import Console
+from typer.core import TyperGroup
 
-from hocket._errors import ConfigError, MachineError
+from hocket._env import judge_key, rank, world_size
+from hocket._errors import ConfigError, UnknownNameError
 from hocket._log import console
+from hocket.checkpoint.loading import Placement
 from hocket.cli._session import start_session
-from hocket.data.mixture import open_source
-from hocket.data.spec import DatasetSpec
-from hocket.eval.question import Question, questions_of, with_swapped_media, without_media
-from hocket.eval.run import Scored, accuracy, accuracy_by, evaluate
-from hocket.infer.engine import Engine
+from hocket.cli._show.scores import SweepProgress, comparison_table, scores_table, task_table
+from hocket.eval.blind import WAYS, Way
+from hocket.eval.compare import compare, find_results
+from hocket.eval.exam import Origin, choose_tasks
+from hocket.eval.judge import Judge, OpenAiJudge, ReplayJudge, Unasked
+from hocket.eval.lmms.export import export_results
+from hocket.eval.page import write_comparison, write_run
+from hocket.eval.run import Shard
+from hocket.eval.share import run_shared
+from hocket.eval.sweep import Plan, run_sweep
+from hocket.eval.task import tasks
+
+OUT = Path("runs/eval")
+OutOption = Annotated[Path, typer.Option(help="Folder of all results.")]
 
 
-def command(
-    model: Annotated[Path, typer.Argument(help="Checkpoint directory or run folder.")],
-    data: Annotated[Path, typer.Option(help="Data file with known answers.")],
-    reader: Annotated[str, typer.Option(help="Row format of the data file.")] = "llava",
-    source: Annotated[str, typer.Option(help="Storage format of the data file.")] = "json",
+class _RunFirst(TyperGroup):
+    """``hocket eval CHECKPOINT`` is ``hocket eval run CHECKPOINT``."""
+
+    def parse_args(self, ctx, args):  # type: ignore[no-untyped-def] # typer has its own copy of click, without names for it
+        if not args or args[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_RunFirst, help=__doc__, add_completion=False)
+
+
+@app.command("run")
+def run(
+    models: Annotated[
+        list[str], typer.Argument(help="Checkpoint directories or run folders.", metavar="MODEL...")
+    ],
+    task: Annotated[
+        list[str] | None,
+        typer.Option("-t", "--task", help="Tasks, by name or pattern: -t mme,pope or -t 'ref*'."),
+    ] = None,
+    include: Annotated[
+        list[str] | None, typer.Option("-i", "--include", help="Only tasks with one of these tags.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("-e", "--exclude", help="No tasks with one of these tags.")
+    ] = None,
+    data_root: Annotated[
+        Path, typer.Option(help="Folder with a folder for each task: DIR/mme, DIR/pope.")
+    ] = Path("data/eval"),
+    twin: Annotated[
+        bool, typer.Option("--twin", help="Ask each task's few generated questions instead.")
+    ] = False,
+    data: Annotated[Path | None, typer.Option(help="Data file with known answers.")] = None,
+    reader: Annotated[
+        str, typer.Option(help="Row format of --data; vlmevalkit for its TSV files.")
+    ] = "llava",
+    source: Annotated[str, typer.Option(help="Storage format of --data.")] = "json",
     media_root: Annotated[
         Path | None, typer.Option(help="Folder that media paths start from; default: the file's.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="Rows to ask; 0 asks all.")] = 0,
-    batch: Annotated[int, typer.Option(min=1, help="Questions answered together.")] = 32,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer in tokens.")] = 32,
+    limit: Annotated[
+        int, typer.Option(min=0, help="Questions of each task, to the end of a cluster; 0: all.")
+    ] = 0,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=0, help="Longest answer in tokens; 0 takes the task's.")
+    ] = 0,
     blind: Annotated[
-        bool, typer.Option("--blind", help="Ask again without media and with others' media.")
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Write every question and answer here, as JSON lines.")
+        list[str] | None,
+        typer.Option(help=f"Ask again blind: {', '.join(WAYS)}, or all."),
     ] = None,
+    out: OutOption = OUT,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes.")] = 1,
+    shard: Annotated[
+        str, typer.Option(help="Share of this process, such as 1/4; default: its rank's.")
+    ] = "",
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="Score the answers that are there; opens no model.")
+    ] = False,
+    judge_url: Annotated[str, typer.Option(help="OpenAI-compatible URL, up to /v1.")] = "",
+    judge_model: Annotated[str, typer.Option(help="The judge's name there.")] = "",
+    judge_replay: Annotated[
+        Path | None, typer.Option(help="File of what a judge said before, in place of a URL.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or auto.")] = "float32",
+    rows: Annotated[int, typer.Option(min=1, help="Answers generated at a time.")] = 32,
 ) -> None:
-    """Ask a model every question of a data set and count the right answers."""
-    start_session()
-    spec = DatasetSpec(
-        path=str(data), source=source, reader=reader, media_root=str(media_root or "")
+    """Ask models the questions of tasks, or of your own rows, and score the answers.
+
+    The same command goes on where it stopped. Then: hocket eval compare A B; hocket eval tasks.
+    """
+    origins = (
+        (_rows_origin(data, reader, source, media_root),)
+        if data
+        else _task_origins(_words(task), _words(include), _words(exclude), data_root, out, twin)
     )
-    rows = open_source(data.name, spec)
-    count = min(limit or len(rows), len(rows))
-    questions = list(questions_of(rows[index] for index in range(count)))
-    if not questions:
-        raise ConfigError(f"{data}: no row has an answer to compare with. Add assistant turns.")
-    if out:
-        # Before the questions, which may take an hour.
-        _write(out, [], mode="a")
-    engine = Engine.load(model)
-    variants = {"right": questions}
-    if blind:
-        variants["media removed"] = without_media(questions)
-        variants["media swapped"] = with_swapped_media(questions, seed=0)
-    results = {
-        name: _ask(engine, asked, name, batch=batch, max_new_tokens=max_new_tokens)
-        for name, asked in variants.items()
-    }
-    console().print(_table(results))
-    if out:
-        _write(out, [_line(one) for one in results["right"]])
-
-
-def _ask(
-    engine: Engine, questions: list[Question], name: str, *, batch: int, max_new_tokens: int
-) -> list[Scored]:
-    with Progress(console=console(), transient=True) as bar:
-        task = bar.add_task(name, total=len(questions))
-        return evaluate(
-            engine,
-            questions,
-            batch=batch,
-            max_new_tokens=max_new_tokens,
-            progress=lambda done, every: bar.update(task, completed=done),
+    start_session()
+    plan = Plan(
+        models=tuple(models),
+        exams=tuple(replace(one, max_new_tokens=max_new_tokens) for one in origins),
+        out=out,
+        limit=limit,
+        ways=_ways(_words(blind)),
+        shard=_shard(shard),
+        rescore=rescore,
+        judge=_judge(judge_url, judge_model, judge_replay, out),
+        judged_by=judge_model or (judge_replay.name if judge_replay else ""),
+        placement=Placement(device=device, dtype=dtype),
+        rows=rows,
+    )
+    with SweepProgress(console()) as progress:
+        outcomes = (
+            run_shared(plan, jobs, progress, start_session)
+            if jobs > 1 and not rescore
+            else run_sweep(plan, progress)
         )
+    scores = [one.scores for one in outcomes if one.scores is not None]
+    if scores:
+        console().print(scores_table(scores))
+        report = write_run(out)
+        console().print(
+            f"report: {report}; also results.csv and results.json", highlight=False, soft_wrap=True
+        )
+    raise typer.Exit(max(one.exit_code for one in outcomes))
 
 
-def _table(results: dict[str, list[Scored]]) -> Table:
-    """Return a row per modality and one for all, a column per way of asking."""
-    table = Table("about", title="Right answers with their 95 % interval")
-    table.add_column("questions", justify="right")
-    for name in results:
-        table.add_column(name, justify="right")
-    groups = {name: accuracy_by(one, lambda q: q.modality) for name, one in results.items()}
-    for modality, first in groups["right"].items():
-        shares = [groups[name][modality] for name in results]
-        cells = [f"{share.value:.1%} ({share.low:.1%} - {share.high:.1%})" for share in shares]
-        table.add_row(modality, str(first.trials), *cells)
-    every = [accuracy(one) for one in results.values()]
-    cells = [f"{share.value:.1%} ({share.low:.1%} - {share.high:.1%})" for share in every]
-    table.add_row("all", str(every[0].trials), *cells, style="bold")
-    return table
+@app.command("compare")
+def compare_two(
+    first: Annotated[str, typer.Argument(help="A model's results: their name, or a folder.")],
+    second: Annotated[str, typer.Argument(help="The other's.")],
+    out: OutOption = OUT,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare other versions, metrics or judges too.")
+    ] = False,
+) -> None:
+    """Compare two evaluated models on the questions that both have answered."""
+    start_session()
+    folders = (find_results(out, first), find_results(out, second))
+    comparisons = compare(*folders, force=force)
+    console().print(comparison_table(comparisons))
+    page = out / f"compare-{folders[0].name}-{folders[1].name}.html"
+    write_comparison(page, comparisons)
+    console().print(f"report: {page}; also .csv and .json", highlight=False, soft_wrap=True)
 
 
-def _write(path: Path, lines: list[str], *, mode: Literal["a", "w"] = "w") -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open(mode, encoding="utf-8") as file:
-            file.writelines(lines)
-    except OSError as error:
-        raise MachineError(
-            f"{path} cannot be written ({error.strerror}). Choose another file for --out."
-        ) from error
+@app.command("tasks")
+def list_tasks(
+    data_root: Annotated[Path, typer.Option(help="Folder with a folder for each task.")] = Path(
+        "data/eval"
+    ),
+) -> None:
+    """List tasks with their tags, and whether their files are there."""
+    Console().print(task_table(tasks.names(), data_root))
 
 
-def _line(one: Scored) -> str:
-    row = {
-        "id": one.question.id,
-        "task": one.question.task,
-        "modality": one.question.modality,
-        "target": one.question.target,
-        "answer": one.answer,
-        "right": one.right,
-    }
-    return json.dumps(row, ensure_ascii=False) + "\n"
+@app.command("export")
+def export(
+    model: Annotated[str, typer.Argument(help="A model's results: their name, or a folder.")],
+    to: Annotated[Path, typer.Argument(help="Folder for lmms-eval's files.")],
+    out: OutOption = OUT,
+) -> None:
+    """Write a model's results as lmms-eval writes its own."""
+    for file in export_results(find_results(out, model), to):
+        typer.echo(file)
+
+
+def _words(values: list[str] | None) -> list[str]:
+    """Return what an option names: it may be repeated, and hold several separated by commas."""
+    return [word.strip() for value in values or () for word in value.split(",") if word.strip()]
+
+
+def _task_origins(
+    names: list[str],
+    include: list[str],
+    exclude: list[str],
+    data_root: Path,
+    out: Path,
+    twin: bool,
+) -> tuple[Origin, ...]:
+    if not (names or include or exclude):
+        raise ConfigError(
+            "nothing to ask. Name tasks with -t or tags with -i, or give rows with --data; "
+            "hocket eval tasks lists what there is."
+        )
+    chosen = choose_tasks(names, include=include, exclude=exclude)
+    root = out / "twins" if twin else data_root
+    return tuple(
+        Origin(kind="twin" if twin else "task", name=name, place=str((root / name).resolve()))
+        for name in chosen
+    )
+
+
+def _rows_origin(data: Path, reader: str, source: str, media_root: Path | None) -> Origin:
+    if not data.exists():
+        raise ConfigError(f"--data {data}: no such file. Give a file of rows with known answers.")
+    place = str(data.resolve())
+    if reader == "vlmevalkit":
+        return Origin(kind="vlmevalkit", name=data.stem, place=place)
+    return Origin(
+        kind="rows",
+        name=data.stem,
+        place=place,
+        source=source,
+        reader=reader,
+        media_root=str(media_root.resolve()) if media_root else "",
+    )
+
+
+def _ways(words: list[str]) -> tuple[Way, ...]:
+    if words == ["all"]:
+        return WAYS
+    for word in words:
+        if word not in WAYS:
+            raise UnknownNameError("way of asking blind", word, (*WAYS, "all"))
+    return tuple(way for way in WAYS if way in words)
+
+
+def _shard(text: str) -> Shard:
+    if not text:
+        return Shard(rank(), world_size())
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise ConfigError(f"--shard is {text!r}, expected a share such as 1/4 of four.")
+    return Shard(int(number) - 1, int(count))
+
+
+def _judge(url: str, model: str, replay: Path | None, out: Path) -> Judge:
+    if replay:
+        return ReplayJudge(replay)
+    if not url:
+        return Unasked()
+    if not model:
+        raise ConfigError("--judge-url needs --judge-model, the judge's name there. Give both.")
+    out.mkdir(parents=True, exist_ok=True)
+    return OpenAiJudge(url=url, model=model, key=judge_key(), record=out / "judge.jsonl")

@@ -127,7 +127,7 @@ def _show_next(out: Path, screen: Console) -> None:
     screen.print(f"\nreport      {out / 'report.html'}\ncheckpoint  {out / 'model'}\n\nnext:")
     for line in (
         f"hocket chat {out} --image {picture}",
-        f"hocket eval {out} --data {data / 'heldout.json'} --media-root {data} --blind",
+        f"hocket eval {out} --data {data / 'heldout.json'} --media-root {data} --blind all",
         f"hocket data show {rows} --model {out}",
         f"hocket train experiment=own_data data=my.yaml train.init_from={out}",
     ):

@@ -14,6 +14,7 @@ from hocket._log import console
 from hocket.checkpoint.directory import find_checkpoint, load_checkpoint
 from hocket.cli._aliases import translate
 from hocket.cli._compose import RunConfig, compose_run, dump_yaml
+from hocket.cli._exams import choose_exams
 from hocket.cli._previews import choose_previews
 from hocket.cli._session import start_session
 from hocket.cli._sweep import sweep
@@ -103,6 +104,7 @@ def _train(config: RunConfig, screen: Console, debug: DebugSpec | None) -> None:
             on_note=progress.on_note,
             on_progress=progress.on_progress,
             previews=choose_previews(config.data, count=config.train.previews),
+            exams=choose_exams(config.train, config.data, Path(config.out)),
             debug=debug,
         )
         finished = train(run, model, processor, [progress])

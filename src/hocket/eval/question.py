@@ -6,12 +6,10 @@ dialogue is asked with the right history.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from hocket.chat.conversation import Conversation, Json, Message, Part, Role, Text
+from hocket.chat.conversation import Conversation, Json, Role
 from hocket.eval.metrics import Record
 from hocket.media.audio import Audio
 from hocket.media.image import Image
@@ -80,63 +78,3 @@ def modality_of(conversation: Conversation) -> str:
     """Name the kinds of media in a conversation, in a fixed order."""
     seen = {KINDS.get(type(medium), "video") for medium in conversation.media()}
     return "+".join(kind for kind in ("image", "audio", "video") if kind in seen) or "text"
-
-
-def without_media(questions: Sequence[Question]) -> list[Question]:
-    """Take every medium away, with the line break that follows it."""
-    return [
-        replace(question, conversation=_map_parts(question.conversation, _drop))
-        for question in questions
-    ]
-
-
-def with_swapped_media(questions: Sequence[Question], *, seed: int) -> list[Question]:
-    """Give each question the media of another one of the same task whose answer differs."""
-    rng = np.random.default_rng(seed)
-    swapped = []
-    for question in questions:
-        others = [
-            other
-            for other in questions
-            if other.task == question.task
-            and other.target != question.target
-            and _shape(other.conversation) == _shape(question.conversation)
-        ]
-        if not others:
-            swapped.append(question)
-            continue
-        media = iter(list(others[int(rng.integers(len(others)))].conversation.media()))
-
-        def other_medium(parts: tuple[Part, ...], media: Iterator[Part] = media) -> list[Part]:
-            return [part if isinstance(part, Text) else next(media) for part in parts]
-
-        swapped.append(
-            replace(question, conversation=_map_parts(question.conversation, other_medium))
-        )
-    return swapped
-
-
-def _shape(conversation: Conversation) -> list[type]:
-    return [type(medium) for medium in conversation.media()]
-
-
-def _drop(parts: tuple[Part, ...]) -> list[Part]:
-    kept: list[Part] = []
-    after_medium = False
-    for part in parts:
-        if isinstance(part, Text):
-            text = part.text.removeprefix("\n") if after_medium else part.text
-            kept.append(Text(text))
-            after_medium = False
-        else:
-            after_medium = True
-    return kept
-
-
-def _map_parts(
-    conversation: Conversation, change: Callable[[tuple[Part, ...]], Iterable[Part]]
-) -> Conversation:
-    messages = tuple(
-        Message(one.role, tuple(change(one.parts)), one.train) for one in conversation.messages
-    )
-    return replace(conversation, messages=messages)

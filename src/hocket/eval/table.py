@@ -35,7 +35,7 @@ MEDIA: Mapping[Kind, type[Image] | type[Audio] | type[Video]] = {
     "video": Video,
 }
 # A cell of VLMEvalKit's tables shorter than this is the index of the row that has the picture.
-_SHORTEST_BASE64 = 64
+SHORTEST_BASE64 = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,7 +304,7 @@ def _embedded(kind: Kind, value: Value, *, where: str) -> Medium:
 def _from_base64(row: Row, column: str, where: str, seen: dict[str, str]) -> Medium:
     """Return the picture of a VLMEvalKit row, which may be that of an earlier row."""
     text = str(_needed(row, column, where))
-    if len(text) < _SHORTEST_BASE64:
+    if len(text) < SHORTEST_BASE64:
         if text not in seen:
             raise DataError(f"{where}: its picture is that of row {text}, which is not before it.")
         text = seen[text]

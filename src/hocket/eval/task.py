@@ -8,6 +8,7 @@ Knows rows, prompts and metrics by name; must not know models.
 
 from __future__ import annotations
 
+import re
 import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ Hook = Callable[[Row], Iterable[Row]]
 SHORT = "\nAnswer the question using a single word or phrase."
 LETTER = "\nAnswer with the option's letter from the given choices directly."
 GREEDY = Sampling(max_new_tokens=32)
+_PROFILE = re.compile(r"\bprofile=(\w+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ class Anchor:
         metric: the value's name in the table.
         value: as printed, percent where the metric is.
         source: where it is printed.
+        profile: of the metric, that the number was computed with; empty for its default.
         verified: whether somebody of us compared it with the publication itself.
         note: what differs from the task's default way of asking.
     """
@@ -49,8 +52,14 @@ class Anchor:
     metric: str
     value: float
     source: str
+    profile: str = ""
     verified: bool = False
     note: str = ""
+
+    def fits(self, label: str) -> bool:
+        """Return whether a metric of this label is computed in the anchor's profile."""
+        found = _PROFILE.search(label)
+        return self.profile == (found[1] if found else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

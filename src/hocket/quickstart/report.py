@@ -13,7 +13,7 @@ from typing import Any
 
 from hocket.checkpoint.manifest import machine_error
 from hocket.eval.interval import Share
-from hocket.eval.run import Scored
+from hocket.eval.scored import Scored
 from hocket.quickstart.result import QuickstartResult
 from hocket.report.charts import SMOOTHING_STEPS, interval_bar, loss_chart
 from hocket.report.media import environment, turn_view

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hocket.eval.interval import Share
-from hocket.eval.run import Scored
+from hocket.eval.scored import Scored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

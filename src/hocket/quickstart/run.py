@@ -17,14 +17,10 @@ from pathlib import Path
 from hocket.data.mixture import Mixture, open_source
 from hocket.data.sources import Source
 from hocket.data.spec import DatasetSpec, DataSpec
+from hocket.eval.blind import Way, blinded, concerned
 from hocket.eval.interval import Share
-from hocket.eval.question import (
-    Question,
-    questions_of,
-    with_swapped_media,
-    without_media,
-)
-from hocket.eval.run import Scored, accuracy_by, evaluate
+from hocket.eval.question import Question, questions_of
+from hocket.eval.scored import Scored, accuracy_by, evaluate
 from hocket.infer.engine import Engine
 from hocket.model.build import build
 from hocket.model.spec import ModelSpec
@@ -184,10 +180,12 @@ def _blind(
     """Ask a share of the questions that have media without them, and with others' media."""
     with_media = [question for question in questions if question.modality != "text"]
     some = _thin(with_media, BEFORE_QUESTIONS)
-    return (
-        evaluate(engine, without_media(some)),
-        evaluate(engine, with_swapped_media(some, seed=seed)),
-    )
+
+    def without(way: Way) -> list[Scored]:
+        chosen = concerned(some, way, seed=seed)
+        return evaluate(engine, [blinded(question, way) for question in chosen])
+
+    return without("removed"), without("swapped")
 
 
 def _by_modality(scored: list[Scored]) -> dict[str, Share]:

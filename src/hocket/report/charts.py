@@ -150,6 +150,75 @@ def interval_bar(value: float, low: float, high: float) -> str:
     )
 
 
+def change_bar(value: float, low: float, high: float, *, most: float, label: str) -> str:
+    """Return a bar from 0 to a difference with a whisker of its 95 % interval as a small SVG.
+
+    Args:
+        value: the difference; the bar is of class ``gain`` above 0 and ``loss`` below.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        most: the largest size of a difference that fits; bars side by side share it.
+        label: what is read aloud in its place.
+    """
+    width = 150
+    reach = max(most, 1e-12)
+
+    def x(at: float) -> float:
+        return round(width / 2 * (1 + max(-1.0, min(1.0, at / reach))), 1)
+
+    left, right = sorted((x(0), x(value)))
+    kind = "gain" if value > 0 else "loss"
+    return (
+        f'<svg class="bar" viewBox="0 0 {width} 16" role="img" aria-label="{html.escape(label)}">'
+        f'<rect class="back" width="{width}" height="10" y="3" rx="2"/>'
+        f'<rect class="{kind}" x="{left}" width="{right - left:.1f}" height="10" y="3"/>'
+        f'<path class="middle" d="M{x(0)} 1V15"/>'
+        f'<path class="whisker" d="M{x(low)} 8H{x(high)}M{x(low)} 4V12M{x(high)} 4V12"/></svg>'
+    )
+
+
+def heat_map(cells: Mapping[tuple[str, str], float], *, across: str, down: str, label: str) -> str:
+    """Return shares from 0 to 1 as shaded squares with their percent, as an SVG.
+
+    Args:
+        cells: (column, row) -> share; columns and rows are drawn in order of appearance.
+        across: what the columns are.
+        down: what the rows are.
+        label: what is read aloud in its place.
+    """
+    columns = list(dict.fromkeys(column for column, _ in cells))
+    rows = list(dict.fromkeys(row for _, row in cells))
+    wide, high, left, top = 64, 30, 64, 26
+    size = f"0 0 {left + wide * len(columns)} {top + high * len(rows) + 20}"
+    parts = [f'<svg class="heat" viewBox="{size}" role="img" aria-label="{html.escape(label)}">']
+    for at, name in enumerate(columns):
+        x = left + wide * (at + 0.5)
+        parts.append(
+            f'<text class="tick" text-anchor="middle" x="{x}" y="{top - 8}">{html.escape(name)}'
+            "</text>"
+        )
+    for at, name in enumerate(rows):
+        y = top + high * (at + 0.5) + 4
+        parts.append(
+            f'<text class="tick" text-anchor="end" x="{left - 8}" y="{y}">{html.escape(name)}'
+            "</text>"
+        )
+    for (column, row), share in cells.items():
+        x, y = left + wide * columns.index(column), top + high * rows.index(row)
+        parts.append(
+            f'<rect class="back" x="{x}" y="{y}" width="{wide - 2}" height="{high - 2}"/>'
+            f'<rect class="fill" fill-opacity="{share:.2f}" x="{x}" y="{y}" width="{wide - 2}" '
+            f'height="{high - 2}"/><text class="cell" text-anchor="middle" '
+            f'x="{x + wide / 2 - 1}" y="{y + high / 2 + 3}">{share:.0%}</text>'
+        )
+    bottom = top + high * len(rows) + 14
+    parts.append(
+        f'<text class="tick" x="{left}" y="{bottom}">across: {html.escape(across)}; '
+        f"down: {html.escape(down)}</text></svg>"
+    )
+    return "".join(parts)
+
+
 def short(value: float) -> str:
     """Return a number in few letters: 12k, 1.5M, 0.03, 2e-5."""
     for size, letter in _BIG:

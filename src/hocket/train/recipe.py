@@ -219,6 +219,11 @@ class Recipe:
         dashboard: port of this machine on which the run shows a page of itself; 0 shows none.
             ``dashboard.html`` in the run's folder is written in any case.
         previews: questions that the model answers at each save; 0 for none.
+        eval_every: optimizer steps of a stage between evaluations, whose scores are curves in
+            ``dashboard.html``; 0 evaluates only afterwards, with ``hocket eval``.
+        eval_tasks: what is asked then: names of tasks or patterns; none asks the held-out rows.
+        eval_data: folder with a folder for each task; empty asks their twins.
+        eval_limit: questions of each at most.
         on_nan: what happens to a batch whose loss or gradient is not finite: ``halt``, ``skip`` or
             ``rollback``; its samples are listed in ``bad_batches.jsonl``.
         init_from: checkpoint directory whose weights the first stage starts from.
@@ -250,6 +255,10 @@ class Recipe:
     report_to: list[str] = field(default_factory=list)
     dashboard: int = 0
     previews: int = 4
+    eval_every: int = 0
+    eval_tasks: list[str] = field(default_factory=list)
+    eval_data: str = ""
+    eval_limit: int = 64
     on_nan: OnNan = OnNan.HALT
     init_from: str = ""
     sequence_parallel: SequenceSpec = field(default_factory=SequenceSpec)

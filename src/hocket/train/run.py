@@ -14,9 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from hocket._env import cache_dir
 from hocket._errors import ConfigError
@@ -45,12 +42,14 @@ from hocket.train.loop import Hook, Hooks, Report, fit
 from hocket.train.movement import MovementWatch
 from hocket.train.notfinite import NotFinite
 from hocket.train.observe.debug import DebugSpec
+from hocket.train.observe.exams import Exams
 from hocket.train.observe.observer import Look, Observer
 from hocket.train.observe.preview import Previews
 from hocket.train.optim import build_optimizer
 from hocket.train.parallel.live import Live
 from hocket.train.preference import FOLDER as REFERENCE
 from hocket.train.preference import StageStart, open_objective
+from hocket.train.provenance import provenance_of
 from hocket.train.recipe import OnNan, Recipe, Stage
 from hocket.train.resume import resume, roll_back
 from hocket.train.retention import checkpoint_name
@@ -75,6 +74,7 @@ class Run:
         on_note: called with what the run decided by itself, a sentence.
         on_progress: called with (what, done, all) of work before a stage.
         previews: questions that are asked at each save; None asks none.
+        exams: what is asked and scored while training; None for nothing.
         debug: what `--debug` looks at; None for nothing.
     """
 
@@ -87,6 +87,7 @@ class Run:
     on_note: Callable[[str], None] | None = None
     on_progress: Callable[[str, int, int], None] | None = None
     previews: Previews | None = None
+    exams: Exams | None = None
     debug: DebugSpec | None = None
 
 
@@ -143,7 +144,7 @@ def _train_locked(
         rank=runtime.data_rank,
         world=runtime.data_world,
     )
-    look = Look(previews=run.previews, debug=run.debug, config=run.config_yaml)
+    look = Look(previews=run.previews, exams=run.exams, debug=run.debug, config=run.config_yaml)
     with (
         stop_signals() as stop,
         RunLog(run.out / "log.jsonl", enabled=runtime.is_main) as log,
@@ -248,13 +249,14 @@ class _Session:
                 runtime=runtime,
                 state=state,
                 seed=recipe.seed,
-                hooks=Hooks(
-                    [*hooks, self._watch, self._save_when_due], self._not_finite, self._observer
-                ),
+                hooks=Hooks(self._after_step(hooks), self._not_finite, self._observer),
             )
         finally:
             self._aside.bring_back()
             self._live.close()
+
+    def _after_step(self, hooks: Sequence[Hook]) -> list[Hook]:
+        return [*hooks, self._watch, self._save_when_due, self._examine_when_due]
 
     def _features(self, loader: Loader, *, resumed: bool) -> FeatureJob:
         run = self._run
@@ -315,6 +317,17 @@ class _Session:
         if stopping:
             raise RunStoppedError(target, by_hand=signal.SIGINT in self._stop)
 
+    def _examine_when_due(self, state: TrainState, report: Report) -> None:
+        """Let the first process sit the exams while the others wait."""
+        exams = self._run.exams
+        if exams is None or (state.step % exams.every and state.step < self._stage.steps):
+            return
+        if self._runtime.is_main and not self._live.in_shares:
+            self._runtime.note("evaluating")
+            with self._aside.whole():
+                self._observer.examine(state, self._model)
+        self._runtime.wait()
+
     def _ask(self, state: TrainState) -> None:
         """Ask the model the previews; in shares the whole one would answer on the CPU."""
         if self._observer.asks and not self._live.in_shares:
@@ -327,7 +340,8 @@ class _Session:
         self._saver.wait()
         with self._aside.whole():
             trained, steady = state_of(self._model)
-        provenance = _provenance(self._run, state) | {"towers": self._aside.hashes}
+        notes = provenance_of(self._run.recipe, self._run.data, state)
+        notes["towers"] = self._aside.hashes
 
         def fill(folder: Path) -> None:
             weights = steady | self._weights.take(trained)
@@ -338,7 +352,7 @@ class _Session:
                 self._model,
                 self._processor,
                 recipe=self._run.config_yaml,
-                provenance=provenance,
+                provenance=notes,
                 state=weights,
             )
             write_state(folder, state, copied)
@@ -379,22 +393,8 @@ def _write_final(
             model,
             processor,
             recipe=run.config_yaml,
-            provenance=_provenance(run, state),
+            provenance=provenance_of(run.recipe, run.data, state),
         )
         write_certificate(folder, model, processor)
 
     write_directory(run.out / "model", fill)
-
-
-def _provenance(run: Run, state: TrainState) -> dict[str, Any]:
-    return {
-        "stage": state.stage,
-        "step": state.step,
-        "tokens_seen": state.tokens_seen,
-        "seconds": round(state.seconds, 1),
-        "epochs": run.recipe.stages[state.stage].epochs,
-        "init_from": run.recipe.init_from,
-        "datasets": {name: spec.path for name, spec in run.data.datasets.items()},
-        "torch": torch.__version__,
-        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }

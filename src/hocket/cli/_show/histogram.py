@@ -28,7 +28,8 @@ def draw_histogram(values: np.ndarray, *, label: str, limit: float | None = None
     """
     low, high = float(values.min()), float(values.max())
     logarithmic = low > 0 and high / low > _LOG_FROM
-    edges = _edges(low, high, whole=bool((values == np.rint(values)).all()), log=logarithmic)
+    whole = bool((values == np.rint(values)).all())
+    edges = _edges(low, high, whole=whole, log=logarithmic)
     counts, _ = np.histogram(values, edges)
     first, last = (math.log10(edges[0]), math.log10(edges[-1])) if logarithmic else edges[[0, -1]]
 
@@ -46,13 +47,14 @@ def draw_histogram(values: np.ndarray, *, label: str, limit: float | None = None
         if count:
             height = max(1.0, (bottom - TOP) * float(count) / tallest)
             width = max(1.0, x(stop) - x(start) - 1)
+            span = _span(start, stop, whole=whole)
             parts.append(
                 f'<rect class="bar" x="{x(start):.1f}" y="{bottom - height:.1f}" '
-                f'width="{width:.1f}" height="{height:.1f}"><title>{_span(start, stop)}: '
-                f"{int(count):,}</title></rect>"
+                f'width="{width:.1f}" height="{height:.1f}"><title>{span}: {int(count):,}</title>'
+                "</rect>"
             )
     parts.append(f'<text class="tick" x="{LEFT}" y="{TOP - 8}">{tallest:,} in the tallest</text>')
-    parts += _axis(float(edges[0]), float(edges[-1]), x, log=logarithmic)
+    parts += _axis(float(edges[0]), float(edges[-1]), x, log=logarithmic, whole=whole)
     if limit is not None and edges[0] <= limit <= edges[-1]:
         parts.append(_limit(limit, x(limit)))
     return "".join([*parts, "</svg>"])
@@ -77,11 +79,15 @@ def _edges(low: float, high: float, *, whole: bool, log: bool) -> np.ndarray:
     return np.linspace(low, high, _BARS + 1)
 
 
-def _span(start: float, stop: float) -> str:
-    return f"{short(math.ceil(start) if start > 1 else start)} to {short(stop)}"
+def _span(start: float, stop: float, *, whole: bool) -> str:
+    if not whole:
+        return f"{short(start)} to {short(stop)}"
+    # A whole number on the upper edge belongs to the next bar.
+    least, most = math.ceil(start), math.ceil(stop) - 1
+    return short(least) if least >= most else f"{short(least)} to {short(most)}"
 
 
-def _axis(low: float, high: float, x: object, *, log: bool) -> list[str]:
+def _axis(low: float, high: float, x: object, *, log: bool, whole: bool) -> list[str]:
     assert callable(x)
     if log:
         ticks = [
@@ -93,6 +99,7 @@ def _axis(low: float, high: float, x: object, *, log: bool) -> list[str]:
         rough = (high - low) / _TICKS
         size = 10.0 ** math.floor(math.log10(rough))
         step = next(size * by for by in (1, 2, 5, 10) if size * by >= rough)
+        step = max(step, 1.0) if whole else step
         ticks = [step * at for at in range(math.ceil(low / step), math.floor(high / step) + 1)]
     return [
         f'<line class="axis" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{HEIGHT - BOTTOM}" '

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hocket._errors import ConfigError
 from hocket._log import console
 from hocket.chat.conversation import Conversation
+from hocket.chat.readers import readers
 from hocket.cli._compose import compose_data
 from hocket.data.joined import JoinedRows
 from hocket.data.mixture import open_source
@@ -33,10 +34,21 @@ FileArgument = Annotated[
         metavar="FILE", help="Data file; or data=NAME, data=FILE.yaml or experiment=NAME."
     ),
 ]
-ReaderOption = Annotated[str, typer.Option("--reader", help="Row format of the data file.")]
+ReaderOption = Annotated[
+    str,
+    typer.Option(
+        "--reader",
+        metavar="NAME",
+        help=f"Row format of the data file: {', '.join(readers.names())}.",
+    ),
+]
 SourceOption = Annotated[
     str,
-    typer.Option("--source", help="Storage format of the data file; default: by its ending."),
+    typer.Option(
+        "--source",
+        metavar="NAME",
+        help=f"Storage of the data file: {', '.join(sources.names())}; default: by its ending.",
+    ),
 ]
 MediaRootOption = Annotated[
     Path | None,

@@ -18,11 +18,24 @@ from hocket.data.convert import Job, Outcome, Store, convert, discard, rows_root
 from hocket.data.sources._paths import data_files
 from hocket.data.spec import DatasetSpec
 from hocket.data.storing import Copied, InPlace, Packed
+from hocket.data.writers import writers
 
-ToOption = Annotated[str, typer.Option("--to", help="Row format that is written.")]
+ToOption = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        metavar="NAME",
+        help=f"Row format that is written: {', '.join(writers.names())}.",
+    ),
+]
 AsOption = Annotated[
     str,
-    typer.Option("--as", help="Storage format that is written; default: by the ending of OUT."),
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        help=f"Storage that is written: {', '.join(containers.names())}; default: by the ending "
+        "of OUT.",
+    ),
 ]
 CopyOption = Annotated[
     bool, typer.Option("--copy-media", help="Copy media beside OUT, named by their content.")

@@ -60,7 +60,11 @@ def command(
         bool, typer.Option("--headers", help="Read only the headers of media: quick, finds less.")
     ] = False,
     allow: Annotated[
-        list[Kind] | None, typer.Option(help="A kind of finding to leave out; may be repeated.")
+        list[Kind] | None,
+        typer.Option(
+            metavar="KIND",
+            help=f"A kind of finding to leave out, may be repeated: {', '.join(Kind)}.",
+        ),
     ] = None,
     quarantine: Annotated[
         Path | None, typer.Option(help="Write the rows to leave out here, for data.quarantine.")

@@ -23,6 +23,7 @@ from hocket.cli.data._write import (
     OverwriteOption,
     PackOption,
     SkipOption,
+    ToOption,
     container_of,
     inputs_of,
     run,
@@ -37,7 +38,7 @@ from hocket.data.writers import writers
 def command(
     file: FileArgument,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File, or folder of shards.")],
-    to: Annotated[str, typer.Option("--to", help="Row format: llava, vita, openai, ...")],
+    to: ToOption,
     storage: AsOption = "",
     reader: ReaderOption = READER,
     source: SourceOption = "",

@@ -22,6 +22,7 @@ from hocket.cli.data._write import (
     OverwriteOption,
     PackOption,
     SkipOption,
+    ToOption,
     container_of,
     inputs_of,
     run,
@@ -40,7 +41,7 @@ _Value = TypeVar("_Value")
 def command(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Data files.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File, or folder of shards.")],
-    to: Annotated[str, typer.Option("--to", help="Row format that is written.")] = "llava",
+    to: ToOption = "llava",
     storage: AsOption = "",
     reader: Annotated[
         list[str] | None,

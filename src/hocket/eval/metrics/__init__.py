@@ -71,11 +71,19 @@ class Metric:
         best: the score of a perfect answer.
         worst: the score of a wrong one.
         percent: whether publications print it times 100.
+        scored_with: the part of a measurement that says which answers are scored together, such as
+            the picture; empty where each is scored alone. A bootstrap tells copies apart by it.
     """
 
     best: ClassVar[float] = 1.0
     worst: ClassVar[float] = 0.0
     percent: ClassVar[bool] = True
+    scored_with: ClassVar[str] = ""
+
+    @property
+    def best_answer(self) -> float:
+        """The score of one perfect answer, which a metric may count otherwise than `best`."""
+        return self.best
 
     @property
     def name(self) -> str:

@@ -33,6 +33,7 @@ class Choice(Metric):
 
     profile: Literal["default", "mmmu", "lmms"] = "default"
     all_of_cluster: bool = False
+    scored_with = "cluster"
 
     def stat(self, record: Record) -> Stat:
         """Measure one answer."""

@@ -39,6 +39,12 @@ class Mme(Metric):
 
     best = 200.0
     percent = False
+    scored_with = "picture"
+
+    @property
+    def best_answer(self) -> float:
+        """A right answer scores 1; `best` is a category's."""
+        return 1.0
 
     def stat(self, record: Record) -> Stat:
         """Measure one answer; the group is the category, the cluster the picture."""

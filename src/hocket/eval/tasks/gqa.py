@@ -42,12 +42,14 @@ def task() -> Task:
             Anchor(
                 model="LLaVA-1.5-7B",
                 metric="exact_match",
+                profile="gqa",
                 value=62.0,
                 source="LLaVA, docs/MODEL_ZOO.md",
             ),
             Anchor(
                 model="VILA1.5-3B",
                 metric="exact_match",
+                profile="gqa",
                 value=61.5,
                 source="VILA, README at ec7fb2c",
             ),

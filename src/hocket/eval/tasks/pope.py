@@ -42,11 +42,17 @@ def task() -> Task:
             Anchor(
                 model="LLaVA-1.5-7B",
                 metric="yes_no",
+                profile="llava",
                 value=85.9,
                 source="LLaVA, docs/MODEL_ZOO.md; the groups 87.2, 86.3, 84.5 in its issue 626",
-                note="answers read as profile llava does",
             ),
-            Anchor(model="VILA1.5-3B", metric="yes_no", value=85.9, source="VILA, README"),
+            Anchor(
+                model="VILA1.5-3B",
+                metric="yes_no",
+                profile="llava",
+                value=85.9,
+                source="VILA, README",
+            ),
         ),
         tags=("image", "yesno", "hallucination", "short"),
     )

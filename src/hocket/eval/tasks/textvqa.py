@@ -34,6 +34,7 @@ def task() -> Task:
             Anchor(
                 model="NVILA-8B",
                 metric="vqa_accuracy",
+                profile="evalai",
                 value=80.1,
                 source="summary of arXiv 2412.04468",
             ),

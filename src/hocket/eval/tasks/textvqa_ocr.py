@@ -34,8 +34,20 @@ def task() -> Task:
         metrics=(VqaAccuracy(profile="evalai"),),
         twin=_twin,
         anchors=(
-            Anchor(model="LLaVA-1.5-7B", metric="vqa_accuracy", value=58.2, source=_LLAVA),
-            Anchor(model="LLaVA-1.5-13B", metric="vqa_accuracy", value=61.3, source=_LLAVA),
+            Anchor(
+                model="LLaVA-1.5-7B",
+                metric="vqa_accuracy",
+                profile="evalai",
+                value=58.2,
+                source=_LLAVA,
+            ),
+            Anchor(
+                model="LLaVA-1.5-13B",
+                metric="vqa_accuracy",
+                profile="evalai",
+                value=61.3,
+                source=_LLAVA,
+            ),
         ),
         tags=("image", "vqa", "ocr", "short"),
     )

@@ -66,6 +66,7 @@ GROUPS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel("Rewards of preferences", "", ("rewards/",), smoothing=15),
         ),
     ),
+    ("Exams", (Panel("Scores", "headline number of each exam", ("eval/",)),)),
     (
         "Learning",
         (
@@ -161,13 +162,21 @@ class Board:
         self._steps = self._tokens = 0
         self._seconds = 0.0
 
-    def refill(self, lines: Sequence[Mapping[str, Any]], answers: Sequence[dict[str, Any]]) -> None:
-        """Start anew from the lines of the log and of the previews."""
+    def refill(
+        self,
+        lines: Sequence[Mapping[str, Any]],
+        answers: Sequence[dict[str, Any]],
+        marks: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Start anew from the lines of the log, of the previews and of the exams."""
+        known = {(one["stage"], one["step"]): one for one in marks}
         with self._lock:
             self._clear()
             self._answers = list(answers)
             for line in lines:
                 self._take(line)
+                if mark := known.get((line["stage"], line["step"])):
+                    self._take_marks(mark)
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Take in a step."""
@@ -189,6 +198,16 @@ class Board:
         """Take in a record of answers, as `previews.jsonl` holds them."""
         with self._lock:
             self._answers.append(record)
+
+    def mark(self, record: Mapping[str, Any]) -> None:
+        """Take in the marks of exams, as `evals.jsonl` holds them."""
+        with self._lock:
+            self._take_marks(record)
+
+    def _take_marks(self, record: Mapping[str, Any]) -> None:
+        for name, one in record["marks"].items():
+            if one["value"] is not None:
+                self._tracks.setdefault(f"eval/{name}", Track()).add(self._steps, one["value"])
 
     def page(self, *, live: bool) -> str:
         """Return the page: live, to ask for news, or whole, to be kept."""

@@ -1,8 +1,8 @@
 """The one that a run tells what happens: it measures steps and hands them to whoever looks.
 
-Files of its own in the run's folder: ``dashboard.html``, ``previews.jsonl``, ``monitor.jsonl`` and
-what ``train.report_to`` names. None of them is needed to go on with the run; what cannot be written
-of the page is told once and costs nothing else.
+Files of its own in the run's folder: ``dashboard.html``, ``previews.jsonl``, ``evals.jsonl``,
+``monitor.jsonl`` and what ``train.report_to`` names. None of them is needed to go on with the run;
+what cannot be written of the page is told once and costs nothing else.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from hocket.train.log import RunLog, read_log
 from hocket.train.loop import Measured, Report
 from hocket.train.observe.board import Board
 from hocket.train.observe.debug import Debugger, DebugSpec
+from hocket.train.observe.exams import Exams, examine
 from hocket.train.observe.measure import Measure, When
 from hocket.train.observe.numbers import numbers_of
 from hocket.train.observe.preview import Previews, ask
@@ -45,11 +46,13 @@ class Look:
 
     Attributes:
         previews: questions that are asked at each save; None asks none.
+        exams: what is asked and scored while training; None for nothing.
         debug: what `--debug` looks at; None for nothing.
         config: the resolved configuration, as YAML.
     """
 
     previews: Previews | None = None
+    exams: Exams | None = None
     debug: DebugSpec | None = None
     config: str = ""
 
@@ -78,6 +81,8 @@ class Observer:
         self._monitor = RunLog(out / "monitor.jsonl", enabled=self._writes and records)
         asks = self._previews is not None
         self._answers = RunLog(out / "previews.jsonl", enabled=self._writes and asks)
+        self._exams = look.exams
+        self._marks = RunLog(out / "evals.jsonl", enabled=self._writes and look.exams is not None)
         self._sinks: list[Sink] = []
         self._server: Server | None = None
         self._debug: Debugger | None = None
@@ -87,7 +92,7 @@ class Observer:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        for log in (self._monitor, self._answers):
+        for log in (self._monitor, self._answers, self._marks):
             self._stack.enter_context(log)
         if self._look.debug is not None:
             self._debug = Debugger(
@@ -126,11 +131,12 @@ class Observer:
         """
         if not self._writes:
             return
-        for log in (self._monitor, self._answers):
+        for log in (self._monitor, self._answers, self._marks):
             log.cut_after(self._names, state)
         lines = read_log(self._out / "log.jsonl")
         self._done = len(lines)
-        self._board.refill(lines, read_log(self._out / "previews.jsonl"))
+        answers, marks = (read_log(self._out / f"{name}.jsonl") for name in ("previews", "evals"))
+        self._board.refill(lines, answers, marks)
         self._close_sinks()
         for name in self._recipe.report_to:
             self._sinks.append(sinks.get(name)(self._out, self._done, self._look.config))
@@ -225,6 +231,27 @@ class Observer:
         answers = {one.id: text for one, text in zip(questions, texts, strict=True)}
         self._answers.write(state, {"answers": answers})
         self._board.answer({"stage": state.stage, "step": state.step, "answers": answers})
+
+    def examine(self, state: TrainState, model: HocketForConditionalGeneration) -> None:
+        """Let the model sit the exams, and keep its marks.
+
+        Args:
+            state: the run behind a step.
+            model: whole.
+        """
+        if self._exams is None:
+            return
+        compiled = self._recipe.compile_blocks
+        marks = examine(self._exams, model, self._processor, compiled=compiled)
+        if marks is None:
+            self._exams = None
+            return
+        record = {name: dict(one) for name, one in marks.items()}
+        self._marks.write(state, {"marks": record})
+        self._board.mark({"stage": state.stage, "step": state.step, "marks": record})
+        numbers = {f"eval/{name}": one["value"] for name, one in marks.items()}
+        for sink in self._sinks:
+            sink.scalars(self._done, {k: v for k, v in numbers.items() if v is not None})
 
     def saved(self) -> None:
         """Write the page, at each save."""

@@ -71,7 +71,7 @@ def ask(
     conversations = [one.conversation for one in previews.questions]
     eager = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
     try:
-        with _undisturbed(model), on_one_device(model), eager, torch.no_grad():
+        with undisturbed(model), on_one_device(model), eager, torch.no_grad():
             return previews.answer(model, processor, conversations)
     except (HocketError, torch.OutOfMemoryError) as error:
         warn(f"previews are given up: {error}")
@@ -101,7 +101,7 @@ def on_one_device(model: HocketForConditionalGeneration) -> Iterator[None]:
 
 
 @contextmanager
-def _undisturbed(model: HocketForConditionalGeneration) -> Iterator[None]:
+def undisturbed(model: HocketForConditionalGeneration) -> Iterator[None]:
     """Put modes and the random state back afterwards."""
     modes = {module: module.training for module in model.modules()}
     device = model.lm_head.weight.device

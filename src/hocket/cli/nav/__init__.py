@@ -1,0 +1,1 @@
+"""Walk through worlds: collect what an expert does, let models walk, make questions."""
