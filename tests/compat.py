@@ -63,6 +63,12 @@ shapes and bits; re-import compares logits before and after.
 Ovis 2 has no recording: the reference is transformers' class, in the original's form without the
 last norm of its tower.
 
+Of VILA 2 these are refused by name, and its other options are read: texts around pictures other
+than around frames, since a model has one layout for both; frames that are averaged where pictures
+have several scales; PS3. Its training shows a video that may have several tiles as pictures, its
+answers show it as a video: Hocket does the second in both. Frames of Ovis 2 are those of its model
+card: up to 12, a tile and a line each.
+
 """
 
 

@@ -59,6 +59,16 @@ def llama_server() -> str | None:
     return os.environ.get("HOCKET_LLAMA_SERVER") or None
 
 
+def judge_key() -> str:
+    """Return the key of a judge's server: ``HOCKET_JUDGE_KEY``, else ``OPENAI_API_KEY``, or none."""
+    return os.environ.get("HOCKET_JUDGE_KEY") or os.environ.get("OPENAI_API_KEY") or ""
+
+
+def api_keys() -> str | None:
+    """Return the keys of a server's clients in ``HOCKET_API_KEY``, or None when not set."""
+    return os.environ.get("HOCKET_API_KEY") or None
+
+
 def rank() -> int:
     """Return this process's number among all processes of the run: ``RANK``, else 0.
 

@@ -30,6 +30,8 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="page whose table is replaced")
     given = parser.parse_args()
     began = time.monotonic()
+    if given.folder:
+        given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=given.folder) as home:
         figures = stop_runs(
             Path(home),

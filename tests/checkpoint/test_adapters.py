@@ -126,7 +126,13 @@ def test_files_that_do_not_fit(adapted: Path, tmp_path: Path) -> None:
     other = copy.deepcopy(toy("qwen3").model)
     read_adapter(adapted / "adapters" / "words", other, name="fits")
     config = json.loads((adapted / "adapters/words/hocket_adapter.json").read_text("utf-8"))
-    assert config == {"part": "language", "kind": "lora", "targets": [], "options": {"r": 4}}
+    assert config == {
+        "part": "language",
+        "kind": "lora",
+        "targets": [],
+        "options": {"r": 4},
+        "quantise": "",
+    }
     del model.model.language_model.layers[1]
     with pytest.raises(CheckpointError, match="belongs to no layer of the model"):
         read_adapter(adapted / "adapters" / "words", model, name="words")

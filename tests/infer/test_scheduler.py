@@ -348,3 +348,14 @@ def test_several_choices_of_a_model_with_a_state() -> None:
     done = engine.submit(questions()[0], Sampling(max_new_tokens=6, temperature=1.0, n=2)).result()
     assert done.answers[0].tokens != done.answers[1].tokens
     assert engine.state.running == 0
+
+
+def test_whoever_waits_is_told_of_a_cancellation_in_the_middle_of_a_step(engine: Engine) -> None:
+    def cancel_in_the_step(_: object) -> None:
+        handle.cancel()
+
+    handle = engine.submit(
+        talk(user("x")), Sampling(max_new_tokens=50, min_new_tokens=50), on_token=cancel_in_the_step
+    )
+    with engine.running(), pytest.raises(CancelledError):
+        handle.result(timeout_s=30)

@@ -32,7 +32,7 @@ def described(name: str) -> Built:
 
 
 def test_every_packaged_model_is_here() -> None:
-    small = {"tiny", "llava15_tiny"}
+    small = {"tiny", "llava15_tiny", "rooms_nav"}
     assert set(options_of("model")) - small == set(SIZES)
 
 

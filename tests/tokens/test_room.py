@@ -5,12 +5,13 @@ from tests.toy import mixed, toy
 
 from hocket.tokens.batch import pack_batch
 from hocket.tokens.room import UnitRoom, joined
+from hocket.tokens.spare import SpareMemory
 
 
 def test_a_batch_takes_the_room_as_it_is() -> None:
     examples = [toy().processor.encode(one) for one in mixed()]
     plain = pack_batch([examples], pad_id=0)
-    room = UnitRoom(one.outline for one in examples)
+    room = UnitRoom((one.outline for one in examples), SpareMemory())
     moved = [room.take(one) for one in examples]
     batch = pack_batch([moved], pad_id=0)
     assert batch.keys() == plain.keys()
@@ -22,7 +23,7 @@ def test_a_batch_takes_the_room_as_it_is() -> None:
 
 def test_a_sample_that_is_left_out_leaves_no_hole() -> None:
     examples = [toy().processor.encode(one) for one in mixed()]
-    room = UnitRoom(one.outline for one in examples)
+    room = UnitRoom((one.outline for one in examples), SpareMemory())
     moved = [room.take(one) for one in examples[1:]]
     batch = pack_batch([moved], pad_id=0)
     plain = pack_batch([examples[1:]], pad_id=0)
@@ -32,7 +33,7 @@ def test_a_sample_that_is_left_out_leaves_no_hole() -> None:
 
 def test_what_does_not_fit_stays_where_it_is() -> None:
     example = next(one for one in map(toy().processor.encode, mixed()) if one.images is not None)
-    room = UnitRoom([example.outline])
+    room = UnitRoom([example.outline], SpareMemory())
     room.take(example)
     assert room.take(example).images is example.images
 

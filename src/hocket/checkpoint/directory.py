@@ -22,9 +22,11 @@ from hocket._errors import CheckpointError, HocketError
 from hocket.checkpoint.adapters import read_adapters, write_adapters
 from hocket.checkpoint.loading import Placement
 from hocket.checkpoint.manifest import MANIFEST, verify_directory
+from hocket.media.where import reason
 from hocket.model.adapters.attach import base_state
 from hocket.model.config import HocketConfig
 from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.model.named_code import named_code
 from hocket.model.origin import find_origin
 from hocket.model.towers import TOWERS
 from hocket.tokens.processor import HocketProcessor
@@ -167,9 +169,9 @@ def load_checkpoint(
     except HocketError:
         raise
     except _UNOPENABLE as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        why = reason(error, max_chars=300).rstrip(".")
         raise CheckpointError(
-            f"{folder} cannot be opened: {reason}. Use another checkpoint."
+            f"{folder} cannot be opened: {why}. Use another checkpoint."
         ) from error
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report.get(problem):
@@ -202,11 +204,17 @@ def _bytes_of(folder: Path) -> int:
 
 
 def _check_kind(folder: Path) -> None:
-    kind = _read_object(folder / "config.json").get("model_type")
+    document = _read_object(folder / "config.json")
+    kind = document.get("model_type")
     if kind != HocketConfig.model_type:
         raise CheckpointError(
             f"{folder} holds a model of the type {kind!r}; expected 'hocket'. Another system's "
             f"checkpoint is opened by: hocket model import auto {folder} OUT"
+        )
+    if key := named_code(document):
+        raise CheckpointError(
+            f"{folder / 'config.json'}: {key} names code of a repository, which is not run. "
+            "Remove the key, or use another checkpoint."
         )
     # Transformers opens a folder without some of these, and the model then forgets its media.
     for name in _NEEDED:
@@ -219,7 +227,7 @@ def _check_kind(folder: Path) -> None:
 def _read_object(file: Path) -> dict[str, Any]:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} is damaged. Use another checkpoint.") from error
     if not isinstance(document, dict):
         raise CheckpointError(f"{file} holds no JSON object. Use another checkpoint.")

@@ -159,6 +159,16 @@ class Engine(OriginalCalls):
             rows.append(Row(made, chosen, choice, self._language, matcher))
         return self._scheduler.submit(rows, on_token)
 
+    def outline(self, question: Conversation, *, thinking: bool | None = None) -> Outline:
+        """Return the tokens of a question, media expanded; nothing is decoded or answered.
+
+        Raises:
+            DataError: it does not end with a user or tool turn.
+            MediaError: a header cannot be read.
+            ConfigError: the model has no encoder for a medium.
+        """
+        return self._prompts.outline(question, thinking=thinking)
+
     def generate(
         self,
         text: str,

@@ -19,6 +19,10 @@ from transformers import PreTrainedTokenizerFast
 from hocket._errors import ConfigError, MissingExtraError
 
 _LONGEST_MESSAGE = 300
+SPACING = {
+    "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+}
+"""Keys of a schema: JSON is spaced as `json.dumps` does it, since small models never stop with tabs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class Constraint:
     @classmethod
     def json_schema(cls, schema: Mapping[str, Any] | bool) -> Constraint:
         """Return the constraint that the answer is JSON of this schema."""
-        return cls("json_schema", json.dumps(schema))
+        spaced = schema if isinstance(schema, bool) else {**schema, **SPACING}
+        return cls("json_schema", json.dumps(spaced))
 
     @classmethod
     def json_object(cls) -> Constraint:

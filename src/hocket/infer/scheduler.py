@@ -359,7 +359,8 @@ class Scheduler:
         self._lanes = [lane for lane in self._lanes if lane.owners]
         with self._changed:
             self._inbox = [task for task in self._inbox if not _ended(task)]
-            self._requests = {k: one for k, one in self._requests.items() if not one.over}
+            # One that is cancelled during a step stays until a sweep has told whoever waits for it.
+            self._requests = {k: one for k, one in self._requests.items() if not one.handle.done}
 
     def _abandon(self, error: BaseException) -> None:
         """Fail every request that has begun; those that wait stay."""
@@ -372,7 +373,7 @@ class Scheduler:
         self._lanes = []
         self._waiting = deque(task for task in self._waiting if not _ended(task))
         with self._changed:
-            self._requests = {k: one for k, one in self._requests.items() if not one.over}
+            self._requests = {k: one for k, one in self._requests.items() if not one.handle.done}
 
     def _begun(self) -> Iterator[Task]:
         lanes = [*self._lanes, *([self._prefill.lane] if self._prefill else [])]

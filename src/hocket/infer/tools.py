@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hocket._errors import ConfigError
+from hocket.infer.grammar import SPACING
 
 OPEN = "<tool_call>"
 CLOSE = "</tool_call>"
@@ -114,7 +115,7 @@ def call_grammar(tools: Sequence[Mapping[str, Any]], *, name: str | None = None)
         }
         for one in chosen
     ]
-    body = json.dumps({"anyOf": schemas} if len(schemas) > 1 else schemas[0])
+    body = json.dumps(({"anyOf": schemas} if len(schemas) > 1 else schemas[0]) | SPACING)
     return f'start: OPEN call CLOSE\nOPEN: "{OPEN}\\n"\nCLOSE: "\\n{CLOSE}"\ncall: %json {body}\n'
 
 
@@ -129,7 +130,7 @@ def _begun(text: str, tag: str) -> int:
 def _read(body: str) -> ToolCall | None:
     try:
         call = json.loads(body)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(call, dict) or not isinstance(call.get("name"), str):
         return None
@@ -138,7 +139,7 @@ def _read(body: str) -> ToolCall | None:
         # Some write the object as text.
         try:
             arguments = json.loads(arguments)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return None
     if not isinstance(arguments, dict):
         return None

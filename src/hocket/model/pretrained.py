@@ -25,6 +25,7 @@ from hocket._env import offline
 from hocket._errors import CheckpointError, ConfigError, did_you_mean
 from hocket.model.config import HocketConfig
 from hocket.model.modeling import HocketForConditionalGeneration
+from hocket.model.named_code import named_code
 from hocket.model.origin import find_origin
 from hocket.model.spec import ModelSpec
 
@@ -47,6 +48,11 @@ def read_config(key: str, half: str, path: str, options: Mapping[str, Any]) -> P
         ConfigError: there is no such directory, or it has no such option.
     """
     own = own_checkpoint(path)
+    if code := named_code(_stored(path)):
+        raise ConfigError(
+            f"{key}.path: {code} in the config.json of {path} names code of a repository, which is "
+            "not run. Remove the key there."
+        )
     try:
         if own is not None:
             config = HocketConfig.from_pretrained(own, local_files_only=True)
@@ -73,11 +79,16 @@ def read_config(key: str, half: str, path: str, options: Mapping[str, Any]) -> P
 
 def stored_model_type(path: str) -> str:
     """Return the model type that a folder's ``config.json`` names, or an empty text."""
+    return str(_stored(path).get("model_type", ""))
+
+
+def _stored(path: str) -> dict[str, Any]:
+    """Return what a folder's ``config.json`` holds; nothing where there is none to be read."""
     try:
         document = json.loads((Path(path) / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return ""
-    return str(document.get("model_type", "")) if isinstance(document, dict) else ""
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def read_preprocessing(path: str, layout: type[Any]) -> dict[str, Any]:

@@ -9,16 +9,17 @@ else. Neither raises: what cannot be read is None, and the caller's policy decid
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 
+from hocket.nav.environment import Decision as Decision
 from hocket.nav.environment import NavAction
 
 # NaVILA's wording, the number's unit in the singular included.
 _STOP = "The next action is stop."
 _FORWARD = "The next action is move forward {} cm."
 _TURN = "The next action is turn {} {} degree."
-_MOST_REPEATS = 3
+# Of one step, said in one sentence.
+MOST_REPEATS = 3
 
 
 class Grammar(StrEnum):
@@ -26,19 +27,6 @@ class Grammar(StrEnum):
 
     NAVILA = "navila"
     STRICT = "strict"
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What an answer asks for.
-
-    Attributes:
-        action: the step.
-        repeats: how often, at least once.
-    """
-
-    action: NavAction
-    repeats: int = 1
 
 
 _UNIT = {NavAction.FORWARD: 25, NavAction.LEFT: 15, NavAction.RIGHT: 15}
@@ -64,7 +52,7 @@ def sentence(decision: Decision) -> str:
         ValueError: no sentence exists for so many repeats.
     """
     action, repeats = decision.action, decision.repeats
-    if not 1 <= repeats <= (1 if action is NavAction.STOP else _MOST_REPEATS):
+    if not 1 <= repeats <= (1 if action is NavAction.STOP else MOST_REPEATS):
         raise ValueError(f"{action.name} x {repeats} has no sentence")
     if action is NavAction.STOP:
         return _STOP
@@ -78,7 +66,7 @@ _SENTENCES = {
     sentence(decision): decision
     for decision in [
         Decision(NavAction.STOP),
-        *(Decision(action, count) for action in _UNIT for count in range(1, _MOST_REPEATS + 1)),
+        *(Decision(action, count) for action in _UNIT for count in range(1, MOST_REPEATS + 1)),
     ]
 }
 
@@ -103,7 +91,7 @@ def merge(actions: list[NavAction]) -> Decision:
     """
     first, count = actions[0], 1
     if first is not NavAction.STOP:
-        while count < min(len(actions), _MOST_REPEATS) and actions[count] is first:
+        while count < min(len(actions), MOST_REPEATS) and actions[count] is first:
             count += 1
     return Decision(first, count)
 
@@ -112,6 +100,6 @@ def _repeats(text: str, action: NavAction) -> int:
     found, unit = _NUMBERS[action].search(text), _UNIT[action]
     amount = int(found[1]) if found else unit
     if amount % unit:
-        choices = [unit * count for count in range(1, _MOST_REPEATS + 1)]
+        choices = [unit * count for count in range(1, MOST_REPEATS + 1)]
         amount = min(choices, key=lambda one: abs(one - amount))
     return max(1, amount // unit)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Point = NDArray[np.float64]
 Picture = NDArray[np.uint8]
+Segments = NDArray[np.float64]
 
 
 class NavAction(IntEnum):
@@ -25,6 +26,19 @@ class NavAction(IntEnum):
     FORWARD = 1
     LEFT = 2
     RIGHT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done next.
+
+    Attributes:
+        action: the step.
+        repeats: how often, at least once.
+    """
+
+    action: NavAction
+    repeats: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +137,23 @@ class NavEnv(Protocol):
         """Return how far it is to walk, in metres; infinite where there is no way."""
         ...
 
+    def landmarks(self) -> Mapping[str, Point]:
+        """Return the things of this place that a walk may end at; empty where none are known."""
+        ...
 
+    def outline(self) -> Segments:
+        """Return the place from above as lines, (S, 2, 2) in metres; none where it is unknown."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the world holds, such as a simulator or a connection."""
+        ...
+
+
+@runtime_checkable
 class Guided(Protocol):
     """A world that knows the way."""
 
-    def expert_action(self) -> NavAction:
+    def expert_decision(self) -> Decision:
         """Return what to do next from here."""
         ...

@@ -252,7 +252,9 @@ def _unit_shape(processor: HocketProcessor, modality: Modality, plan: Plan) -> t
     layout = _need(
         processor.images if modality is Modality.IMAGE else processor.films, modality.value
     )
-    pixels = np.zeros((max(plan.frames, 1), 64, 64, 3), np.uint8)
+    # Frames that are tiled have units of one shape, and too many of them to make all.
+    frames = max(plan.frames, 1) if plan.tiles == (1, 1) else 1
+    pixels = np.zeros((frames, 64, 64, 3), np.uint8)
     return tuple(layout.units(pixels, plan).shape[1:])
 
 

@@ -20,7 +20,8 @@ class ControlCutter:
 
     def __init__(self, tokens: Iterable[str]) -> None:
         whole = sorted(token for token in tokens if len(token) > 1 and token.strip())
-        first = "".join(sorted({re.escape(token[0]) for token in whole}))
+        self._first = {token[0] for token in whole}
+        first = "".join(sorted(re.escape(one) for one in self._first))
         names = "|".join(re.escape(token) for token in whole)
         # Empty matches before each token, so that overlapping ones are all found.
         self._whole = re.compile(f"(?=[{first}])(?={names})" if whole else r"(?!)")
@@ -34,7 +35,10 @@ class ControlCutter:
         joined = "".join(texts)
         stop = len(joined.rstrip())
         start = len(joined) - len(joined.lstrip())
-        cuts = {hit.start() + 1 for hit in self._whole.finditer(joined)}
+        cuts: set[int] = set()
+        # Most texts hold no character that a token begins with, which is much sooner known.
+        if any(character in joined for character in self._first):
+            cuts = {hit.start() + 1 for hit in self._whole.finditer(joined)}
         # The template may complete a token that a text begins or ends, also after trimming it.
         if joined.endswith(self._heads, 0, stop):
             sizes = range(1, min(self._longest, stop + 1))

@@ -386,11 +386,8 @@ class HocketProcessor(ProcessorMixin):  # type: ignore[misc] # transformers ship
         return written
 
     def _text_ids(self, texts: Sequence[str]) -> list[int]:
-        return [
-            one
-            for text in texts
-            for one in self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        ]
+        found = (self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
+        return [one for ids in found for one in ids]
 
 
 def _places(ids: list[int], token: int) -> Iterator[int]:

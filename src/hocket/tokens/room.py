@@ -2,22 +2,21 @@
 
 The examples of a batch are decoded one by one. Where each keeps a tensor of its own until the batch
 copies them all, the kernel hands out every page twice, 4 kB at a time, which takes longer than
-decoding a JPEG file does. Here they go one behind the other into one array for each modality, which
-is large enough for huge pages, and `hocket.tokens.batch` takes that as it is.
+decoding a JPEG file does. Here they go one behind the other into one array for each modality, in
+memory that batches before had, and `hocket.tokens.batch` takes that as it is.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hocket.tokens.example import Example, Outline
 from hocket.tokens.span import Modality
+from hocket.tokens.spare import SpareMemory
 
 
 class UnitRoom:
@@ -25,9 +24,11 @@ class UnitRoom:
 
     Args:
         outlines: the examples that the batch will hold, or more.
+        spare: memory of batches that are gone.
     """
 
-    def __init__(self, outlines: Iterable[Outline]) -> None:
+    def __init__(self, outlines: Iterable[Outline], spare: SpareMemory) -> None:
+        self._spare = spare
         self._units = dict.fromkeys(Modality, 0)
         for outline in outlines:
             for span in outline.spans:
@@ -50,7 +51,7 @@ class UnitRoom:
             return None
         whole = self._arrays.get(kind)
         if whole is None:
-            whole = self._arrays[kind] = _empty(self._units[kind], units)
+            whole = self._arrays[kind] = self._spare.like(self._units[kind], units)
         start = self._used[kind]
         stop = start + len(units)
         if (whole.dtype, whole.shape[1:]) != (units.dtype, units.shape[1:]) or stop > len(whole):
@@ -70,10 +71,3 @@ def joined(parts: list[Tensor]) -> Tensor:
         at += part.numel()
     size = (sum(map(len, parts)), *first.shape[1:])
     return first.as_strided(size, first.stride())
-
-
-def _empty(units: int, like: Tensor) -> Tensor:
-    """Return memory of numpy's, which asks for huge pages where it is worth it."""
-    shape = (units, *like.shape[1:])
-    found = np.empty(math.prod(shape) * like.element_size(), np.uint8)
-    return torch.from_numpy(found).view(like.dtype).view(shape)

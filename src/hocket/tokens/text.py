@@ -16,7 +16,6 @@ text is tokenised in one call.
 
 from __future__ import annotations
 
-import bisect
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,12 +33,23 @@ from hocket._log import warn
 from hocket.chat.conversation import Conversation, Role
 from hocket.chat.template import to_messages
 from hocket.tokens.control import ControlCutter
+from hocket.tokens.placed import Piece, PlacedTokens
 from hocket.tokens.sentencepiece import without_dummy_prefix
 from hocket.tokens.tokenizer import AUDIO, IMAGE, VIDEO
 
 # Private-use characters: the first one that no text of the conversation holds marks the cuts.
 _MARKS = [chr(code) for code in range(0xE000, 0xE010)]
 _PLACEHOLDERS = re.compile(f"({IMAGE}|{VIDEO}|{AUDIO})")
+# What a template that somebody else wrote can raise: Jinja hands on whatever its code runs into.
+_REFUSALS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    jinja2.TemplateError,
+)
 
 
 @dataclass(frozen=True)
@@ -90,14 +100,6 @@ class Tokens(NamedTuple):
 
     ids: list[int]
     learned: list[bool]
-
-
-class _Placed(NamedTuple):
-    """Token ids and the characters of the rendering that each stands for."""
-
-    tokens: list[int]
-    starts: list[int]
-    stops: list[int]
 
 
 class TextEncoder:
@@ -169,15 +171,19 @@ class TextEncoder:
             text, learned = self._unclosed(text, learned)
         starts = [start for start, _ in learned]
         placed = self._place(text, mark, starts)
-        return Tokens(placed.tokens, _inside(learned, placed))
+        mask = [False] * len(placed.ids)
+        for start, stop in learned:
+            inside = placed.inside(start, stop)
+            mask[inside] = [True] * (inside.stop - inside.start)
+        return Tokens(placed.ids, mask)
 
     def encode_text(self, text: str) -> list[int]:
         """Return the ids of text that a template wrote already, placeholders included."""
-        return self._place(text, None, []).tokens
+        return self._place(text, None, []).ids
 
-    def _place(self, text: str, mark: str | None, starts: Sequence[int]) -> _Placed:
+    def _place(self, text: str, mark: str | None, starts: Sequence[int]) -> PlacedTokens:
         """Return every token with its characters, by the rules of the checkpoint."""
-        placed = _Placed([], [], [])
+        placed = PlacedTokens()
         base = 0
         count = self.rules.start_tokens
         start = self.tokenizer.bos_token
@@ -188,25 +194,20 @@ class TextEncoder:
                 # The last of several stands in the text, where it keeps a dummy space away.
                 base -= len(start)
                 count -= 1
-            placed.tokens.extend([self.tokenizer.bos_token_id] * count)
-            placed.starts.extend([0] * count)
-            placed.stops.extend([0] * count)
+            placed.add(Piece(0, [self.tokenizer.bos_token_id] * count, lambda _: (0, 0)))
         first = True
         for piece, begin in _split(text[base:], mark, self.rules.chunked):
             if self.rules.chunked and _PLACEHOLDERS.fullmatch(piece):
                 first = True
-                at = base + begin
                 token = self.tokenizer.convert_tokens_to_ids(piece)
-                placed.tokens.append(token)
-                placed.starts.append(at)
-                placed.stops.append(at + len(piece))
+                placed.add(Piece(base + begin, [token], [(0, len(piece))].__getitem__))
             elif piece:
                 self._tokenise(piece, base + begin, starts, placed, first=first)
                 first = False
         return placed
 
     def _tokenise(
-        self, piece: str, base: int, starts: Sequence[int], placed: _Placed, *, first: bool
+        self, text: str, base: int, starts: Sequence[int], placed: PlacedTokens, *, first: bool
     ) -> None:
         """Tokenise a piece of the rendering that starts at character `base`, behind what is placed.
 
@@ -217,20 +218,15 @@ class TextEncoder:
         # A file or an earlier call may have left these on, and they would cut text silently.
         core.no_truncation()
         core.no_padding()
-        encoded = core.encode(piece, add_special_tokens=False)
-        offsets = encoded.offsets
-        begins, ends = map(list, zip(*offsets, strict=True)) if offsets else ([], [])
-        if base:
-            begins, ends = ([base + at for at in places] for places in (begins, ends))
-        border = _crossed(begins, ends, starts)
+        encoded = core.encode(text, add_special_tokens=False)
+        piece = Piece(base, encoded.ids, encoded.token_to_chars)
+        border = piece.crossed(starts)
         if border is not None:
             cut = border - base
-            self._tokenise(piece[:cut], base, starts, placed, first=first)
-            self._tokenise(piece[cut:], border, starts, placed, first=False)
+            self._tokenise(text[:cut], base, starts, placed, first=first)
+            self._tokenise(text[cut:], border, starts, placed, first=False)
             return
-        placed.tokens.extend(encoded.ids)
-        placed.starts.extend(begins)
-        placed.stops.extend(ends)
+        placed.add(piece)
 
     def _guard(self, message: dict[str, Any], mark: str) -> dict[str, Any]:
         """Cut every control token that somebody's text spells out, alone or across parts."""
@@ -286,10 +282,12 @@ class TextEncoder:
                 tools=tools or None,
                 chat_template=self.template,
                 return_assistant_tokens_mask=True,
+                # Jinja's own writer of filler text, of as many lines as a template asks for.
+                lipsum=None,
                 **options,
                 **self.tokenizer.special_tokens_map,
             )
-        except (ValueError, jinja2.TemplateError) as error:
+        except _REFUSALS as error:
             raise DataError(f"{source}: the chat template refuses it: {error}") from error
         return texts[0], sorted(spans[0])
 
@@ -346,28 +344,3 @@ def _split(text: str, mark: str | None, chunked: bool) -> Iterator[tuple[str, in
             yield part, at
             at += len(part)
         base += len(piece) + len(mark or "")
-
-
-def _crossed(starts: Sequence[int], stops: Sequence[int], borders: Sequence[int]) -> int | None:
-    """Return the first of the sorted borders that lies inside a token, or None.
-
-    Tokens stand in the order of the text, so the last one that begins before a border is the one
-    that may reach over it.
-    """
-    for border in borders:
-        at = bisect.bisect_left(starts, border) - 1
-        if at >= 0 and stops[at] > border:
-            return border
-    return None
-
-
-def _inside(spans: list[tuple[int, int]], placed: _Placed) -> list[bool]:
-    """Return for each token whether its characters lie in one of the sorted spans."""
-    mask = [False] * len(placed.tokens)
-    for start, stop in spans:
-        first = bisect.bisect_left(placed.starts, start)
-        last = bisect.bisect_left(placed.starts, stop)
-        while last > first and placed.stops[last - 1] > stop:
-            last -= 1
-        mask[first:last] = [True] * (last - first)
-    return mask

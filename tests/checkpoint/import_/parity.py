@@ -16,6 +16,7 @@ from torch import Tensor
 from hocket.chat.conversation import Conversation, Message, Part, Role, Text
 from hocket.checkpoint.directory import Loaded, load_checkpoint
 from hocket.media.image import Image
+from hocket.media.video import Video
 from hocket.tokens.batch import pad_batch
 from hocket.tokens.span import Modality
 
@@ -34,8 +35,8 @@ def reopen(folder: Path) -> Loaded:
     return load_checkpoint(folder)
 
 
-def ask(loaded: Loaded, question: str, pictures: Sequence[Image]) -> dict[str, Tensor]:
-    """Return the batch of a question in which ``<image>`` stands for each picture."""
+def ask(loaded: Loaded, question: str, pictures: Sequence[Image | Video]) -> dict[str, Tensor]:
+    """Return the batch of a question in which ``<image>`` stands for each picture or video."""
     queue = iter(pictures)
     parts: list[Part] = [
         next(queue) if one == "<image>" else Text(one)

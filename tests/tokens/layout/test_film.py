@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hocket._errors import ConfigError, MediaError
@@ -60,3 +61,25 @@ def test_wrong_options() -> None:
     with pytest.raises(ConfigError, match="'8,1,1', expected frames x height x width"):
         ImageTiles(pools=("8,1,1",))
     assert read_pools("", ("8x1x2",)) == ((8, 1, 2),)
+
+
+def test_texts_stand_behind_each_pool() -> None:
+    pools = ("2x1x1", "4x2x4")
+    for kind in (ImageFixed, ImageTiles):
+        layout = kind(size=112, rows_per_unit=64, pools=pools, pool_after=("|",), before=("<",))
+        film = layout.plan(20, 20, frames=5)
+        assert (film.pieces, film.runs) == ((64, 64, 64, 8, 8), (3, 2))
+        assert (film.front, film.closing) == (("<",), ("|",))
+        assert layout.plan(20, 20).runs == ()
+
+
+def test_tiles_of_frames_count_as_frames() -> None:
+    layout = ImageTiles(size=28, patch=14, max_tiles=9, frame_tiles=4, frame_pool=2)
+    film = layout.plan(28, 56, frames=3)
+    # Two tiles and the overview of each frame, of which every two share their rows.
+    assert (film.units, film.frames, film.tiles, film.rows) == (9, 9, (1, 2), 5 * 4)
+    frames = np.random.default_rng(0).integers(0, 256, (3, 28, 56, 3), dtype=np.uint8)
+    alone = [layout.units(one[None], layout.plan(28, 56)) for one in frames]
+    assert np.array_equal(layout.units(frames, film), np.concatenate(alone))
+    with pytest.raises(ConfigError, match="frame_tiles is 0"):
+        ImageTiles(frame_tiles=0)

@@ -99,6 +99,11 @@ def need_image_layout(source: Source, target: str, kinds: Sequence[str]) -> dict
         raise refusal(target, f"{part}.kind", options["kind"], " or ".join(kinds))
     if options.get("fit") == "longest":
         raise refusal(target, f"{part}.fit", "longest", "squash, crop or pad")
+    for name in ("before", "pool_after"):
+        if options.get(name):
+            raise refusal(target, f"{part}.{name}", options[name], "no text around pictures")
+    if options.get("frame_tiles", 1) > 1:
+        raise refusal(target, f"{part}.frame_tiles", options["frame_tiles"], "1, whole frames")
     if options["after"]:
         raise refusal(target, f"{part}.after", options["after"], "no text behind pictures")
     if options["extra_rows"]:

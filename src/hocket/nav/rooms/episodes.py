@@ -7,7 +7,7 @@ Splits: ``train``; ``val_seen`` has other places with the pairs of colour and sh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
 
@@ -118,9 +118,35 @@ def make_episode(options: RoomsOptions, index: int) -> RoomsEpisode:
         walk = _walk(_plan(options, level, rng), level, options.split, rng)
         if walk is not None:
             name = f"rooms-{options.split}-{options.seed}-{index}"
-            info = {"level": level, "split": str(options.split)}
+            info = {"level": level, "split": str(options.split), "group": f"level {level}"}
             return _episode(walk, name, language, info)
     raise ConfigError(f"no walk of level {level} fits into a place of {options.side_m:g} m.")
+
+
+def toward(
+    episode: RoomsEpisode, landmark: Landmark, paraphrase: int, *, level: int | None = None
+) -> RoomsEpisode:
+    """Return the walk that asks for another landmark of the goal's room; levels 0 and 1.
+
+    Its reference and length stay those of the first: it is for an expert's advice, not for scores.
+
+    Args:
+        episode: a walk.
+        landmark: where it is to end.
+        paraphrase: any number; which wording.
+        level: of the instruction; None for the walk's own.
+    """
+    plan = episode.plan
+    words = instruct(
+        int(episode.info["level"]) if level is None else level,
+        [landmark.pair],
+        wall=WALL_COLOURS[plan.paint[landmark.room]],
+        side="left",
+        paraphrase=paraphrase,
+        language=episode.language,
+    )
+    goal = np.array([landmark.x, landmark.y, 0.0])
+    return replace(episode, instruction=words, goal=goal, targets=(landmark,))
 
 
 def _plan(options: RoomsOptions, level: int, rng: np.random.Generator) -> Plan:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from hocket._errors import ConfigError
-from hocket.nav.environment import NavAction, NavEpisode, NavSpec, NavStep, Picture, Point
+from hocket.nav.codec import MOST_REPEATS, merge
+from hocket.nav.environment import (
+    Decision,
+    NavAction,
+    NavEpisode,
+    NavSpec,
+    NavStep,
+    Picture,
+    Point,
+    Segments,
+)
 from hocket.nav.rooms.episodes import RoomsEpisode, RoomsOptions, make_episode
-from hocket.nav.rooms.view import Sighting, View
+from hocket.nav.rooms.view import Sighting, View, wall_faces
 from hocket.nav.rooms.ways import AGENT_M, Ways
 
 # The expert stops here: well inside the radius, and with the landmark still in the picture.
-_STOP_M = 0.75
+STOP_M = 0.75
 _VISIT_M = 0.9
 # The expert keeps this much from corners: with whole turns it cannot follow a line to the inch.
 _BERTH_M = 0.12
+# More than half a turn: an expert that corrects less would correct back at the next step.
+_STRAY_SHARE = 0.75
 
 
 class RoomsEnv:
@@ -67,6 +79,16 @@ class RoomsEnv:
         self._steps, self._visited = 0, 0
         return self.look()
 
+    def stand(self, at: Point, heading_deg: float) -> None:
+        """Put the agent elsewhere in the place of its walk, (2,) or (3,)."""
+        self._at, self.heading_deg, self._visited = at[:2].copy(), heading_deg, 0
+
+    def is_free(self, at: Point) -> bool:
+        """Return whether an agent can stand somewhere in the place of its walk, (2,)."""
+        assert self._episode is not None
+        inside = self._episode.plan.room_at(*map(float, at)) >= 0
+        return inside and not self._ways.blocked(at[None])[0]
+
     def look(self) -> Picture:
         """Return what the agent sees, (H, W, 3) uint8."""
         return self._view.draw(self._at, self.heading_deg)
@@ -77,17 +99,22 @@ class RoomsEnv:
 
     def step(self, action: NavAction) -> NavStep:
         """Act."""
-        met = False
+        met = self._act(action)
+        self._steps += action is not NavAction.STOP
+        done = action is NavAction.STOP or self._steps >= self.spec.max_steps
+        return NavStep(self.look(), met, done)
+
+    def _act(self, action: NavAction) -> bool:
+        """Move or turn the agent; return whether something was in the way."""
         if action is NavAction.FORWARD:
             turn = np.radians(self.heading_deg)
             way = self.spec.forward_m * np.array([np.cos(turn), np.sin(turn)])
             self._at, met = self._ways.move(self._at, way, sliding=self.spec.sliding)
-        elif action is not NavAction.STOP:
+            return met
+        if action is not NavAction.STOP:
             side = 1 if action is NavAction.LEFT else -1
             self.heading_deg = (self.heading_deg + side * self.spec.turn_deg) % 360
-        self._steps += action is not NavAction.STOP
-        done = action is NavAction.STOP or self._steps >= self.spec.max_steps
-        return NavStep(self.look(), met, done)
+        return False
 
     def position(self) -> Point:
         """Return where the agent is."""
@@ -96,6 +123,23 @@ class RoomsEnv:
     def distance(self, start: Point, goal: Point) -> float:
         """Return the length of the shortest way, in metres."""
         return self._ways.distance(start[:2], goal[:2])
+
+    def landmarks(self) -> Mapping[str, Point]:
+        """Return the landmarks by name."""
+        assert self._episode is not None
+        things = self._episode.plan.landmarks
+        return {" ".join(one.pair): np.array([one.x, one.y, 0.0]) for one in things}
+
+    def outline(self) -> Segments:
+        """Return the walls' faces, (S, 2, 2)."""
+        assert self._episode is not None
+        north, east = wall_faces(self._episode.plan.wall)
+        upright = np.stack([north[:, [0, 1]], north[:, [0, 2]]], axis=1)
+        flat = np.stack([east[:, [1, 0]], east[:, [2, 0]]], axis=1)
+        return np.concatenate([upright, flat])
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to give back."""
 
     def expert_action(self) -> NavAction:
         """Return what somebody would do who sees what the agent sees.
@@ -116,9 +160,28 @@ class RoomsEnv:
         hidden = abs(bearing) > self.spec.hfov_deg / 2
         return NavAction.LEFT if hidden or turn > 0 else NavAction.RIGHT
 
+    def expert_decision(self, episode: RoomsEpisode | None = None) -> Decision:
+        """Return the expert's next steps as one decision: up to three equal ones.
+
+        Args:
+            episode: another walk of the same place with one landmark to visit, asked for from
+                where the agent is; None for its own.
+        """
+        kept = self._at, self.heading_deg, self._visited, self._episode
+        if episode is not None:
+            self._episode, self._visited = episode, 0
+        actions = [self.expert_action()]
+        while len(actions) < MOST_REPEATS and actions[-1] is actions[0] is not NavAction.STOP:
+            self._act(actions[-1])
+            actions.append(self.expert_action())
+        self._at, self.heading_deg, self._visited, self._episode = kept
+        return merge(actions)
+
     def _free_turn(self, bearing_deg: float) -> float:
         """Return the turn nearest to a bearing after which a step forward meets nothing."""
         step = self.spec.turn_deg
+        if abs(bearing_deg) <= _STRAY_SHARE * step:
+            bearing_deg = 0.0
         turns = np.arange(round(360 / step)) * step
         turns = (turns + 180) % 360 - 180
         for turn in turns[np.argsort(np.abs(turns - bearing_deg), kind="stable")]:
@@ -136,7 +199,7 @@ class RoomsEnv:
             one = targets[self._visited]
             point = np.array([one.x, one.y])
             last = self._visited == len(targets) - 1
-            if self._ways.distance(self._at, point) > (_STOP_M if last else _VISIT_M):
+            if self._ways.distance(self._at, point) > (STOP_M if last else _VISIT_M):
                 return point
             self._visited += 1
         return None

@@ -54,6 +54,7 @@ class ImageCovering:
         rows_per_unit: language-model rows of one tile, filled in from the connector.
         extra_rows: learned rows beside them for each medium, filled in from the connector.
         frame_pool: video frames that share their rows, filled in from the connector; always 1.
+        frame_between: texts between the frames of a video, tokenised one by one.
         after: texts behind the rows of each picture or frame, tokenised one by one.
         choice: ``covering`` for Ovis 2's rule, ``nearest`` for the grid of the nearest shape.
         cover: share of the area that a grid must cover to be enough.
@@ -71,6 +72,7 @@ class ImageCovering:
     rows_per_unit: int = 0
     extra_rows: int = 0
     frame_pool: int = 1
+    frame_between: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     choice: Choice = Choice.COVERING
     cover: float = 0.9
@@ -116,7 +118,8 @@ class ImageCovering:
         if frames is not None:
             one = rows + count_marks(1)
             single = Plan(units=1, patches=(side, side), rows=one, grid=rows_grid(rows))
-            return single.repeat(frames).with_learned(self.extra_rows)
+            film = single.repeat(frames).with_learned(self.extra_rows)
+            return replace(film, runs=(1,) * (frames - 1), closing=self.frame_between)
         down, across = self._grid(height, width)
         units = 1 if down * across == 1 else 1 + down * across
         return Plan(

@@ -103,24 +103,38 @@ class ImageDynamicS2:
         return [scale // self.scales[0] for scale in self.scales]
 
     def plan(self, height: int, width: int, *, frames: int | None = None, media: int = 1) -> Plan:
-        """Return the tiles of all scales of a picture, or one unit for each frame."""
+        """Return the tiles of all scales of a picture, or of each frame."""
         side = self.size // self.patch
         rows = self.rows_per_unit or side * side
-        one = Plan(units=1, patches=(side, side), rows=rows, grid=rows_grid(rows))
+        one = Plan(
+            units=1, patches=(side, side), rows=rows, grid=rows_grid(rows), front=self.before
+        )
         if frames is not None:
-            return one.repeat(frames, pool=self.frame_pool).with_learned(self.extra_rows)
+            return self._film(one, height, width, frames).with_learned(self.extra_rows)
         if media > 1 and not self.tile_several:
             return one.with_learned(self.extra_rows)
-        *small, large = self._squares
-        tiles = tile_grid(height, width, size=self.size, least=large**2, most=self.max_tiles)
-        kept = [*((square, square) for square in small), tiles][self.output]
-        return Plan(
-            units=sum(square**2 for square in small) + tiles[0] * tiles[1],
-            patches=(side, side),
+        grids = self._grids(height, width, self.max_tiles)
+        kept = grids[self.output]
+        return replace(
+            one,
+            units=sum(down * across for down, across in grids),
             rows=kept[0] * kept[1] * rows,
             grid=rows_grid(rows, kept),
-            tiles=tiles,
+            tiles=grids[-1],
         ).with_learned(self.extra_rows)
+
+    def _film(self, one: Plan, height: int, width: int, frames: int) -> Plan:
+        if self.frame_tiles == 1:
+            return one.repeat(frames, pool=self.frame_pool)
+        grids = self._grids(height, width, self.frame_tiles)
+        shown = frames * sum(down * across for down, across in grids)
+        return replace(one.repeat(shown, pool=self.frame_pool), tiles=grids[-1])
+
+    def _grids(self, height: int, width: int, most: int) -> list[tuple[int, int]]:
+        """Return the (rows, columns) of the tiles of each scale."""
+        *small, large = self._squares
+        tiles = tile_grid(height, width, size=self.size, least=large**2, most=most)
+        return [*((square, square) for square in small), tiles]
 
     def smaller(self, plan: Plan, height: int, width: int, *, media: int = 1) -> Plan | None:
         """Return the plan with fewer tiles in the last scale."""
@@ -131,7 +145,8 @@ class ImageDynamicS2:
 
     def units(self, frames: np.ndarray, plan: Plan) -> np.ndarray:
         """Turn uint8 (N, H, W, 3) into float32 (U, 3, size, size)."""
-        if plan.units == len(frames):
+        tiled = self.frame_tiles > 1 if plan.frames else plan.units > 1
+        if not tiled:
             tiles = [
                 to_square(pixels, self.size, fit=self.fit, resample=self.resample, mean=self.mean)
                 for pixels in frames
@@ -140,10 +155,10 @@ class ImageDynamicS2:
             grids = [(square, square) for square in self._squares[:-1]] + [plan.tiles]
             tiles = [
                 tile
+                for pixels in frames
                 for down, across in grids
                 for tile in cut(
-                    resize(frames[0], down * self.size, across * self.size, self.resample),
-                    self.size,
+                    resize(pixels, down * self.size, across * self.size, self.resample), self.size
                 )
             ]
         return normalise_all(tiles, mean=self.mean, std=self.std)

@@ -7,7 +7,7 @@ An encoder that reads several scales (S2) takes the square of the largest one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -96,7 +96,7 @@ class ImageFixed:
                 pools=read_pools("layout", self.pools),
                 pool_after=self.pool_after,
             )
-        return plan.with_learned(self.extra_rows)
+        return replace(plan, front=self.before).with_learned(self.extra_rows)
 
     def smaller(self, plan: Plan, height: int, width: int, *, media: int = 1) -> Plan | None:
         """Return None: there is one size."""

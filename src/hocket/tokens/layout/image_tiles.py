@@ -111,37 +111,51 @@ class ImageTiles:
             )
 
     def plan(self, height: int, width: int, *, frames: int | None = None, media: int = 1) -> Plan:
-        """Return the tiles of a picture, or one for each frame."""
+        """Return the tiles of a picture, or those of each frame."""
         side = self.size // self.patch
         rows = self.rows_per_unit or side * side
-        one = Plan(units=1, patches=(side, side), rows=rows, grid=rows_grid(rows))
+        one = Plan(
+            units=1, patches=(side, side), rows=rows, grid=rows_grid(rows), front=self.before
+        )
         if frames is not None:
-            film = film_plan(
-                one,
-                frames,
-                pool=self.frame_pool,
-                turns=self.turns,
-                budget=self.budget,
-                pools=read_pools("layout", self.pools),
-            )
-            return film.with_learned(self.extra_rows)
+            return self._film(one, height, width, frames).with_learned(self.extra_rows)
         if media > 1 and not self.tile_several:
             return one.with_learned(self.extra_rows)
-        down, across = tile_grid(
-            height, width, size=self.size, least=self.min_tiles, most=self.max_tiles
-        )
-        units = down * across
-        units += units > 1 and self.overview is not Overview.NONE
-        plan = Plan(
+        tiles = self._grid(height, width, self.max_tiles)
+        units = self._count(tiles)
+        plan = replace(
+            one,
             units=units,
-            patches=(side, side),
             rows=units * rows,
-            grid=rows_grid(rows, (down, across)),
-            tiles=(down, across),
+            grid=rows_grid(rows, tiles),
+            tiles=tiles,
             pieces=(rows,) * units,
             behind=self.tile_after,
         )
         return plan.with_learned(self.extra_rows)
+
+    def _film(self, one: Plan, height: int, width: int, frames: int) -> Plan:
+        tiles = (1, 1)
+        if self.frame_tiles > 1:
+            tiles = self._grid(height, width, self.frame_tiles)
+        film = film_plan(
+            one,
+            frames * self._count(tiles),
+            pool=self.frame_pool,
+            turns=self.turns,
+            budget=self.budget,
+            pools=read_pools("layout", self.pools),
+            pool_after=self.pool_after,
+        )
+        return replace(film, tiles=tiles)
+
+    def _grid(self, height: int, width: int, most: int) -> tuple[int, int]:
+        return tile_grid(height, width, size=self.size, least=self.min_tiles, most=most)
+
+    def _count(self, tiles: tuple[int, int]) -> int:
+        """Return the tiles of a picture with the overview."""
+        count = tiles[0] * tiles[1]
+        return count + (count > 1 and self.overview is not Overview.NONE)
 
     def smaller(self, plan: Plan, height: int, width: int, *, media: int = 1) -> Plan | None:
         """Return the plan with fewer tiles, but no fewer than `min_tiles`."""
@@ -153,8 +167,9 @@ class ImageTiles:
     def units(self, frames: np.ndarray, plan: Plan) -> np.ndarray:
         """Turn uint8 (N, H, W, 3) into float32 (U, 3, size, size)."""
         # Only a picture that was tiled has pieces without frames, be it a single tile.
-        if plan.frames == 0 and plan.pieces is not None:
-            tiles = self._tiles(frames[0], plan)
+        tiled = self.frame_tiles > 1 if plan.frames else plan.pieces is not None
+        if tiled:
+            tiles = [tile for pixels in frames for tile in self._tiles(pixels, plan)]
         else:
             tiles = [
                 to_square(pixels, self.size, fit=self.fit, resample=self.resample, mean=self.mean)

@@ -34,6 +34,9 @@ from hocket._errors import CheckpointError
 from hocket.checkpoint.directory import Loaded
 from hocket.checkpoint.export import ExportOptions, export
 from hocket.checkpoint.import_.engine import import_checkpoint
+from hocket.media.frames import MidSegment
+from hocket.media.video import Video
+from hocket.tokens.layout.image_covering import ImageCovering
 from hocket.tokens.span import Modality
 
 WORDS, STRIDE = 40, 2
@@ -262,6 +265,30 @@ def test_pixels_rows_and_logits(pair: tuple[Theirs, Loaded], size: tuple[int, in
         embeds = embeds_of(theirs, loaded, batch["input_ids"], rows)
         wanted = theirs.llm(inputs_embeds=embeds).logits
         assert difference(loaded.model(**batch).logits, wanted, "logits") <= 1e-4
+
+
+def test_frames_of_a_video_are_pictures_of_one_tile(
+    pair: tuple[Theirs, Loaded], tmp_path: Path
+) -> None:
+    """As Ovis 2's model card shows a video: one tile each, a line each, the question behind."""
+    _, loaded = pair
+    frames = [picture(90, 33) for _ in range(3)]
+    for number, frame in enumerate(frames):
+        Pil.fromarray(frame.load()).save(tmp_path / f"{number}.png")
+    film = ask(loaded, QUESTION, [Video.from_folder(tmp_path)])
+    layout = loaded.processor.images
+    assert isinstance(layout, ImageCovering)
+    tiles = torch.cat([naive_tiles(Pil.fromarray(one.load()))[0][0] for one in frames])
+    assert torch.equal(film["pixel_values_videos"], tiles)
+    text = loaded.processor.tokenizer.decode(film["input_ids"][0])
+    rows = int(film["video_spans"][0, 1]) // 3
+    run = "<video>" * rows
+    assert f"user\n{run}\n{run}\n{run}\nWhat is this?" in text
+    with torch.no_grad():
+        ours = loaded.model.model.video_rows(film["pixel_values_videos"], film["video_spans"])
+        alone = loaded.model.model.image_rows(film["pixel_values_videos"], None)
+    assert difference(ours, alone, "features") <= 1e-5
+    assert loaded.processor.sampler == MidSegment(min_frames=1, max_frames=12, edges="exact")
 
 
 def test_the_prompt_is_the_original_one(pair: tuple[Theirs, Loaded]) -> None:

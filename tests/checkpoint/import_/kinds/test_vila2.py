@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from einops import rearrange, repeat
+from PIL import Image as Pil
 from safetensors.torch import save_file
 from tests.checkpoint.import_.parity import (
     GOLDEN,
@@ -29,12 +31,14 @@ from hocket.chat.conversation import Conversation, Message, Part, Role, Text
 from hocket.checkpoint.directory import Loaded
 from hocket.checkpoint.import_.engine import import_checkpoint
 from hocket.checkpoint.import_.kinds import importers
+from hocket.checkpoint.import_.kinds.vila2 import read_endings
 from hocket.checkpoint.import_.origin import Origin
 from hocket.media.frames import AtFps, Uniform
 from hocket.media.image import Image
 from hocket.media.video import Video
 from hocket.parts.vision import vision_encoders
 from hocket.tokens.batch import pad_batch
+from hocket.tokens.layout.image_tiles import ImageTiles
 
 HOME = GOLDEN / "vila2"
 CASES, OUT = recorded("vila2")
@@ -48,6 +52,7 @@ QUESTIONS: dict[str, tuple[Part, ...]] = {
     "text": (Text("Hello, how are you?"),),
 }
 ROWS = 4
+SCALES = {"image_aspect_ratio": "dynamic_s2", "dynamic_s2": True, "s2_scales": "56,112,168"}
 TSP = "llava.model.encoders.TSPVideoEncoder"
 
 
@@ -191,17 +196,82 @@ def test_frames_are_averaged_in_several_ways(tmp_path: Path) -> None:
     assert ("<video>" * ROWS + "\n") * 2 + "<video>\nWhat happens?" in text
 
 
+def test_texts_stand_around_rows_as_the_encoders_say(tmp_path: Path) -> None:
+    texts = {"start_tokens": "ab", "end_tokens": "c"}
+    film = texts | {"_target_": TSP, "pool_sizes": [[2, 1, 1], [4, 2, 2]], "sep_tokens": "d"}
+    picture = texts | {"_target_": "llava.model.encoders.BasicImageEncoder"}
+    source = _changed(
+        tmp_path, image_encoder=json.dumps(picture), video_encoder=json.dumps(film), max_tiles=2
+    )
+    import_checkpoint("vila2", source, tmp_path / "out")
+    model = reopen(tmp_path / "out")
+    batch = _ask(model, *QUESTIONS["video"])
+    text = model.processor.tokenizer.decode(batch["input_ids"][0])
+    assert ("ab" + "<video>" * ROWS + "c") * 2 + "dab<video>cdWhat happens?" in text
+    assert len(_rows(model, batch)) == 2 * ROWS + 1
+    logits_of(model, batch)
+    text = model.processor.tokenizer.decode(_ask(model, WIDE, Text("What?"))["input_ids"][0])
+    assert ("ab" + "<image>" * ROWS + "c\n") * 3 + "What?" in text
+
+
+def test_a_tokenizer_with_a_start_token_writes_it_into_every_text() -> None:
+    encoder = {"_target_": "BasicImageEncoder", "start_tokens": "a"}
+    film = {"_target_": TSP, "start_tokens": "a", "sep_tokens": "s", "pool_sizes": [[2, 1, 1]]}
+    found = read_endings({"image_encoder": encoder, "video_encoder": film}, ("<s>",))
+    assert (found.before, found.after) == (("<s>", "a"), ("<s>", "\n"))
+    assert (found.pool, found.pools, found.pool_after) == (1, ("2x1x1",), ("<s>", "s"))
+
+
+def test_frames_are_tiled_where_a_video_may_have_several_tiles(tmp_path: Path) -> None:
+    source = _changed(tmp_path, video_max_tiles=4)
+    import_checkpoint("vila2", source, tmp_path / "out")
+    model = reopen(tmp_path / "out")
+    folder = tmp_path / "film"
+    folder.mkdir()
+    for number in range(4):
+        Pil.fromarray(WIDE.load()).rotate(180 * number).save(folder / f"{number}.png")
+    film = Video.from_folder(folder)
+    batch = _ask(model, film, Text("What happens?"))
+    frames, _ = film.load(model.processor.sampler)
+    layout = model.processor.images
+    assert isinstance(layout, ImageTiles)
+    alone = replace(layout, max_tiles=4)
+    tiles = []
+    for pixels in frames:
+        plan = alone.plan(*pixels.shape[:2])
+        assert plan.units > 1
+        tiles.append(torch.from_numpy(alone.units(pixels[None], plan)))
+    assert torch.equal(batch["pixel_values_videos"], torch.cat(tiles))
+    text = model.processor.tokenizer.decode(batch["input_ids"][0])
+    assert ("<video>" * ROWS + "\n") * len(torch.cat(tiles)) + "What happens?" in text
+    with torch.no_grad():
+        wanted = model.model.model.image_rows(torch.cat(tiles), None)
+    assert difference(_rows(model, batch), wanted, "features") <= 1e-5
+
+
+def test_frames_have_scales_where_a_video_may_have_several_tiles(tmp_path: Path) -> None:
+    source = _changed(tmp_path, _small_projector, **SCALES, max_tiles=10, video_max_tiles=2)
+    import_checkpoint("vila2", source, tmp_path / "out")
+    model = reopen(tmp_path / "out")
+    batch = _ask(model, *QUESTIONS["video"])
+    frames, _ = FILM.load(model.processor.sampler)
+    layout = model.processor.images
+    assert layout is not None
+    plans = [layout.plan(*pixels.shape[:2]) for pixels in frames]
+    tiles = [layout.units(one[None], plan) for one, plan in zip(frames, plans, strict=True)]
+    units = torch.from_numpy(np.concatenate(tiles))
+    assert torch.equal(batch["pixel_values_videos"], units)
+    # Every tile is a frame of its own, whose channels stand for all scales.
+    alike = repeat(_features(model, units), "u p c -> u p (n c)", n=3)
+    assert (
+        difference(_rows(model, batch), _projected(model, alike).flatten(0, 1), "features") <= 1e-5
+    )
+
+
 @pytest.mark.parametrize("output", [-1, 0, 1])
 def test_scales_join_before_the_projector(output: int, tmp_path: Path) -> None:
-    source = _changed(
-        tmp_path,
-        _small_projector,
-        image_aspect_ratio="dynamic_s2",
-        dynamic_s2=True,
-        s2_scales="56,112,168",
-        s2_resize_output_to_scale_idx=output,
-        max_tiles=12,
-    )
+    chosen = SCALES | {"s2_resize_output_to_scale_idx": output, "max_tiles": 12}
+    source = _changed(tmp_path, _small_projector, **chosen)
     import_checkpoint("vila2", source, tmp_path / "out")
     model = reopen(tmp_path / "out")
     batch = _ask(model, WIDE, Text("What?"))
@@ -271,13 +341,12 @@ def test_a_rate_and_other_endings(tmp_path: Path, loaded: Loaded) -> None:
     ("change", "match"),
     [
         ({"ps3": True}, "sets ps3 True"),
-        ({"video_max_tiles": 4}, "sets video_max_tiles 4"),
         ({"dynamic_s2": True}, "image_aspect_ratio 'dynamic'"),
         ({"image_encoder": "{"}, "expected an object with _target_"),
         ({"image_encoder": {"_target_": "a.Other"}}, "image_encoder is a 'Other'"),
         ({"image_encoder": {"_target_": "BasicImageEncoder", "end_tokens": "x"}}, "otherwise"),
         ({"video_encoder": {"_target_": TSP, "pool_sizes": [[2, 2]]}}, "pool_sizes"),
-        ({"video_encoder": {"_target_": TSP, "start_tokens": "a"}}, "start_tokens 'a'"),
+        ({"video_encoder": {"_target_": TSP, "start_tokens": "a"}}, "otherwise"),
         (
             {"image_aspect_ratio": "dynamic_s2", "dynamic_s2": True, "s2_scales": "28,56"},
             "s2_scales is '28,56'",

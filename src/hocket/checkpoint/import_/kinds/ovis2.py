@@ -1,7 +1,8 @@
 """Ovis 2 and Ovis 1.6: AIMv2, SigLIP or CLIP, a visual vocabulary, marks around the tiles.
 
 Everything is in one folder. The number of tiles is no part of the checkpoint: it is the default of
-the original's ``preprocess_inputs``. The tower is read before its last norm.
+the original's ``preprocess_inputs``; frames of a video are pictures of one tile on lines of their
+own, as its model card shows them. The tower is read before its last norm.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from hocket.checkpoint.import_.language import (
 from hocket.checkpoint.import_.origin import Origin
 from hocket.checkpoint.import_.ovis2_parts import (
     AIMV2,
-    NO_VIDEOS,
     aimv2_options,
     aimv2_rules,
     table_rule,
@@ -38,9 +38,17 @@ from hocket.checkpoint.import_.table import COMPUTED, Rule
 from hocket.checkpoint.import_.tower import CLASS_TOKENS, tower_config, tower_rules
 from hocket.checkpoint.import_.weights import Weights, open_weights
 from hocket.model.build import describe
-from hocket.model.spec import ModelSpec, Options, PartSpec, TokenizerSpec, TowerSpec
+from hocket.model.spec import (
+    ModelSpec,
+    Options,
+    PartSpec,
+    TokenizerSpec,
+    TowerSpec,
+    VideoSpec,
+)
 
 _MOST_TILES = 9
+_FRAMES = 12
 _BACKBONE = r"visual_tokenizer\.backbone\."
 _TABLE, _HEAD = "llm.model.embed_tokens.weight", "llm.lm_head.weight"
 # The original's formatter -> chat template and the token that ends an answer.
@@ -89,6 +97,10 @@ class Ovis2:
                 tokenizer=tokenizer,
             ),
             vision=vision,
+            video=VideoSpec(
+                sampler="mid_segment",
+                options={"min_frames": 1, "max_frames": _FRAMES, "edges": "exact"},
+            ),
             tokenizer=TokenizerSpec(template=template),
             init="transformers",
         )
@@ -109,7 +121,7 @@ class Ovis2:
                 why,
                 *missing_note(document),
                 f"pictures: the whole and up to {_MOST_TILES} tiles, what Ovis takes unless told",
-                NO_VIDEOS,
+                f"videos: up to {_FRAMES} frames, the middles of as many segments, a line each",
             ),
             stops=(end,) if end in tokenizer.get_vocab() else (),
         )
@@ -139,7 +151,8 @@ def _vision(origin: Origin, document: Mapping[str, Any]) -> TowerSpec:
             f"drop_cls_token is {bool(drop)} on a {model_type!r}: what is left is no grid of "
             f"patches. Expected {bool(leading)} there."
         )
-    layout = pixel_options(document, model_type) | {"max_tiles": _MOST_TILES}
+    tiles: Options = {"max_tiles": _MOST_TILES, "frame_between": ["\n"]}
+    layout = pixel_options(document, model_type) | tiles
     return TowerSpec(
         model_type=model_type,
         config=options,

@@ -2,7 +2,8 @@
 
 What differs from VILA 1.5: media are tokens of the tokenizer, so a prompt is tokenised in one
 call; squares become rows row by row; a lone picture is cut into tiles, or shown at several scales;
-every tile and frame ends with the row of a line end, and a tile with a line end as text besides.
+every tile and frame stands between texts, behind it a line end unless told otherwise, and a tile
+has a line end as text besides.
 The original's loader shrinks the token table to the tokenizer before it answers, so the rows that
 a checkpoint keeps in reserve are left out here too.
 """
@@ -68,14 +69,18 @@ class Endings:
     """What the two media encoders add to the features.
 
     Attributes:
+        before: texts in front of each tile and frame.
         after: texts behind each tile and frame.
         pool: frames of a video whose rows are averaged.
         pools: the same where there are several ways, as frames x height x width.
+        pool_after: texts behind each of these ways.
     """
 
+    before: tuple[str, ...]
     after: tuple[str, ...]
     pool: int
     pools: tuple[str, ...] = ()
+    pool_after: tuple[str, ...] = ()
 
 
 @importers.register
@@ -109,7 +114,7 @@ class Vila2:
         projector = str(
             read_json(folders["mm_projector_cfg"] / "config.json").get("mm_projector_type")
         )
-        endings = read_endings(config)
+        endings = read_endings(config, _start(home, tokenizer))
         video, seen = _video(config)
         spec = ModelSpec(
             language=language_spec(
@@ -143,30 +148,44 @@ class Vila2:
         )
 
 
-def read_endings(config: Mapping[str, Any]) -> Endings:
+def _start(home: Path, tokenizer: PreTrainedTokenizerFast) -> tuple[str, ...]:
+    """Return the start token where the original's tokenizer writes one before any text."""
+    count = start_tokens(home, tokenizer, "")
+    return (str(tokenizer.bos_token),) if count else ()
+
+
+def read_endings(config: Mapping[str, Any], start: tuple[str, ...] = ()) -> Endings:
     """Return what ``image_encoder`` and ``video_encoder`` say; both are JSON, or text of it.
+
+    Args:
+        config: the checkpoint's ``config.json``.
+        start: tokens in front of every text that is tokenised alone, as these are.
 
     Raises:
         CheckpointError: they name another class, or an option of it has no counterpart.
     """
     pictures = _encoder(config, "image_encoder", (_IMAGE_ENCODER,))
     films = _encoder(config, "video_encoder", _VIDEO_ENCODERS)
-    after = _after(pictures, "image_encoder")
-    if after != _after(films, "video_encoder"):
+    around = [
+        (_texts(one.get("start_tokens"), start), _texts(one.get("end_tokens", _LINE), start))
+        for one in (pictures, films)
+    ]
+    if around[0] != around[1]:
         raise CheckpointError(
-            f"image_encoder ends tiles with {after}, video_encoder frames otherwise. "
-            "Hocket writes one text behind both; this checkpoint cannot be imported."
+            f"image_encoder puts tiles between {around[0]}, video_encoder frames otherwise. "
+            "Hocket writes the same texts around both; this checkpoint cannot be imported."
         )
     sizes = films.get("pool_sizes") or [[1, 1, 1]]
-    whole = all(len(size) == 3 and min(size) >= 1 for size in sizes)
-    if not whole or films.get("sep_tokens"):
+    if any(len(size) != 3 or min(size) < 1 for size in sizes):
         raise CheckpointError(
-            f"video_encoder has pool_sizes {sizes} and sep_tokens {films.get('sep_tokens')!r}, "
-            "expected sizes [frames, height, width] and none. This importer cannot open it."
+            f"video_encoder has pool_sizes {sizes}, expected sizes [frames, height, width]. "
+            "This importer cannot open it."
         )
-    if len(sizes) == 1 and list(sizes[0])[1:] == [1, 1]:
-        return Endings(after, int(sizes[0][0]))
-    return Endings(after, 1, tuple("x".join(str(int(one)) for one in size) for size in sizes))
+    last = _texts(films.get("sep_tokens"), start)
+    if not last and len(sizes) == 1 and list(sizes[0])[1:] == [1, 1]:
+        return Endings(*around[0], int(sizes[0][0]))
+    pools = tuple("x".join(str(int(one)) for one in size) for size in sizes)
+    return Endings(*around[0], 1, pools, last)
 
 
 def _encoder(config: Mapping[str, Any], key: str, known: tuple[str, ...]) -> Mapping[str, Any]:
@@ -185,20 +204,13 @@ def _encoder(config: Mapping[str, Any], key: str, known: tuple[str, ...]) -> Map
     return dict(options)
 
 
-def _after(options: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    if options.get("start_tokens"):
-        raise CheckpointError(
-            f"{key} has start_tokens {options['start_tokens']!r}, expected none: Hocket writes no "
-            "text in front of a tile. This importer cannot open it."
-        )
-    end = options.get("end_tokens", _LINE)
-    return (str(end),) if end else ()
+def _texts(text: Any, start: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what the original tokenises; of an empty text the start token alone is left."""
+    return () if text is None else (*start, *([str(text)] if text else []))
 
 
 def _refuse_unknown(config: Mapping[str, Any]) -> None:
     found = {key: config[key] for key in _UNKNOWN if config.get(key)}
-    if int(config.get("video_max_tiles") or 1) > 1:
-        found["video_max_tiles"] = config["video_max_tiles"]
     if bool(config.get("dynamic_s2")) is not (config.get("image_aspect_ratio") == "dynamic_s2"):
         found |= {key: config.get(key) for key in ("dynamic_s2", "image_aspect_ratio")}
     if found:
@@ -217,10 +229,10 @@ def _tower(config: Mapping[str, Any], folder: Path, projector: str, endings: End
         options: Options = {"frames": endings.pool, "order": "project_first", "inner": inner}
         connector = PartSpec(kind="temporal_pool", options=options)
     aspect = config.get("image_aspect_ratio")
-    after: Options = {"after": list(endings.after)}
+    after: Options = {"before": list(endings.before), "after": list(endings.after)}
     arrange = None
     if endings.pools:
-        after["pools"] = list(endings.pools)
+        after |= {"pools": list(endings.pools), "pool_after": list(endings.pool_after)}
         arrange = PartSpec(kind="pyramid", options={"pools": list(endings.pools)})
     if aspect not in ("dynamic", "dynamic_s2"):
         spec = replace(vila_tower(config, folder, connector), arrange=arrange)
@@ -237,17 +249,21 @@ def _tower(config: Mapping[str, Any], folder: Path, projector: str, endings: End
         )
     _check_filter(folder)
     after["max_tiles"] = int(config.get("max_tiles") or 12)
+    frame_tiles = int(config.get("video_max_tiles") or 1)
     if aspect == "dynamic":
         tiles: Options = {
             "min_tiles": int(config.get("min_tiles") or 1),
             "tile_after": [_LINE],
             "tile_several": False,
+            "frame_tiles": frame_tiles,
         }
         options = layout_options(folder, "image_tiles", **after, **tiles)
         layout = PartSpec(kind="image_tiles", options=options)
         return replace(spec, layout=layout, arrange=arrange)
     scales = _scales(config, int(str(spec.config.get("image_size", 224))))
     shared: Options = {"scales": scales, "output": _output(config)}
+    # Scales of frames have as many tiles as pictures may, whatever their own number says.
+    after["frame_tiles"] = after["max_tiles"] if frame_tiles > 1 else 1
     options = layout_options(folder, "image_dynamic_s2", **after, **shared)
     return replace(
         spec,

@@ -1,0 +1,1 @@
+"""The server: OpenAI's interface in front of the engine, for text, pictures, sounds and videos."""

@@ -1,0 +1,122 @@
+"""Messages as clients send them, turned into a conversation.
+
+Knows roles, calls of tools and parts; must not know HTTP or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hocket._errors import ReaderError
+from hocket.chat.conversation import Conversation, Message, Part, Role, Text
+from hocket.chat.readers._calls import calls_text
+from hocket.data.guarded import guarded
+from hocket.serve.decode import Decoder
+from hocket.serve.errors import ApiError, BadPartError
+from hocket.serve.media import MediaReader, is_medium
+from hocket.serve.wire.chat import ChatMessage
+
+_ROLES = {
+    "system": Role.SYSTEM,
+    "developer": Role.SYSTEM,
+    "user": Role.USER,
+    "assistant": Role.ASSISTANT,
+    "tool": Role.TOOL,
+    "function": Role.TOOL,
+}
+
+
+def conversation_of(
+    messages: Sequence[ChatMessage],
+    tools: Sequence[Mapping[str, Any]],
+    *,
+    reader: MediaReader,
+    decoder: Decoder,
+    at: str = "messages",
+) -> Conversation:
+    """Return messages as a conversation whose media the decoder opens.
+
+    Args:
+        messages: what the client sent.
+        tools: OpenAI's tool objects.
+        reader: reads parts.
+        decoder: opens media.
+        at: the field that holds the messages, for errors.
+
+    Raises:
+        ApiError: a message or part is not what it should be; ``param`` names it.
+    """
+    limits = reader.limits
+    if not 0 < len(messages) <= limits.messages:
+        raise ApiError(
+            f"{at}: {len(messages)} messages, expected 1 to {limits.messages}.", param=at
+        )
+    media = sum(
+        is_medium(part)
+        for one in messages
+        for part in (one.content if isinstance(one.content, list) else ())
+    )
+    if media > limits.parts:
+        raise ApiError(
+            f"{at}: {media} media, but at most {limits.parts} are allowed in one request.",
+            param=at,
+            code="too_many_media",
+        )
+    turns = tuple(
+        _message(one, f"{at}[{number}]", reader, decoder) for number, one in enumerate(messages)
+    )
+    if turns[-1].role is Role.ASSISTANT:
+        raise ApiError(
+            f"{at}[{len(turns) - 1}].role: the last message is the assistant's. "
+            "End with a message of the user or of a tool.",
+            param=f"{at}[{len(turns) - 1}].role",
+        )
+    chars = sum(len(turn.text) for turn in turns)
+    if chars > limits.text_chars:
+        raise ApiError(
+            f"{at}: {chars} characters of text, but at most {limits.text_chars} are allowed.",
+            param=at,
+            code="context_length_exceeded",
+        )
+    made = Conversation(id=at, messages=turns, tools=tuple(dict(tool) for tool in tools), source=at)
+    return guarded(made, decoder)
+
+
+def _message(message: ChatMessage, at: str, reader: MediaReader, decoder: Decoder) -> Message:
+    role = _ROLES.get(message.role)
+    if role is None:
+        raise ApiError(
+            f"{at}.role: {message.role[:40]!r} is not a role. Known: {', '.join(_ROLES)}.",
+            param=f"{at}.role",
+        )
+    parts = _parts(message.content, f"{at}.content", reader, decoder)
+    if role is Role.ASSISTANT:
+        for number, part in enumerate(parts):
+            if not isinstance(part, Text):
+                raise BadPartError(
+                    f"{at}.content[{number}]", "a medium in an answer. Send text.", code="bad_part"
+                )
+        if message.tool_calls:
+            gap = "\n" if any(isinstance(one, Text) and one.text for one in parts) else ""
+            parts.append(Text(gap + _calls(message.tool_calls, f"{at}.tool_calls")))
+    if not parts:
+        raise ApiError(f"{at}.content: empty, expected text or parts.", param=f"{at}.content")
+    return Message(role, tuple(parts))
+
+
+def _parts(
+    content: str | list[Any] | None, at: str, reader: MediaReader, decoder: Decoder
+) -> list[Part]:
+    if content is None:
+        return []
+    if isinstance(content, str):
+        return [Text(content)]
+    return [reader.part(one, f"{at}[{number}]", decoder) for number, one in enumerate(content)]
+
+
+def _calls(calls: list[Any], at: str) -> str:
+    try:
+        return calls_text(calls, at)
+    except ReaderError as error:
+        raise ApiError(str(error), param=at) from error

@@ -1,0 +1,1 @@
+"""Shapes of requests and answers on the wire, one file for each family of endpoints."""
