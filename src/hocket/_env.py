@@ -60,7 +60,7 @@ def llama_server() -> str | None:
 
 
 def judge_key() -> str:
-    """Return the key of a judge's server: ``HOCKET_JUDGE_KEY``, else ``OPENAI_API_KEY``, or none."""
+    """Return the key of a judge's server: ``HOCKET_JUDGE_KEY``, ``OPENAI_API_KEY``, or none."""
     return os.environ.get("HOCKET_JUDGE_KEY") or os.environ.get("OPENAI_API_KEY") or ""
 
 

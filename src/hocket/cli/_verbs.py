@@ -18,7 +18,18 @@ import typer
 from hocket._errors import UnknownNameError
 
 FOLDER = Path(__file__).resolve().parent
-ORDER = ("quickstart", "plan", "train", "eval", "chat", "data", "model", "launch", "doctor")
+ORDER = (
+    "quickstart",
+    "plan",
+    "train",
+    "eval",
+    "chat",
+    "serve",
+    "data",
+    "model",
+    "launch",
+    "doctor",
+)
 
 
 def list_verbs(folder: Path = FOLDER) -> dict[str, str]:

@@ -43,61 +43,85 @@ class _RunFirst(TyperGroup):
 app = typer.Typer(cls=_RunFirst, help=__doc__, add_completion=False)
 
 
+ModelsArgument = Annotated[
+    list[str], typer.Argument(help="Checkpoint directories or run folders.", metavar="MODEL...")
+]
+TaskOption = Annotated[
+    list[str] | None,
+    typer.Option("-t", "--task", help="Tasks, by name or pattern: -t mme,pope or -t 'ref*'."),
+]
+IncludeOption = Annotated[
+    list[str] | None, typer.Option("-i", "--include", help="Only tasks with one of these tags.")
+]
+ExcludeOption = Annotated[
+    list[str] | None, typer.Option("-e", "--exclude", help="No tasks with one of these tags.")
+]
+DataRootOption = Annotated[
+    Path, typer.Option(help="Folder with a folder for each task: DIR/mme, DIR/pope.")
+]
+TwinOption = Annotated[
+    bool, typer.Option("--twin", help="Ask each task's few generated questions instead.")
+]
+DataOption = Annotated[Path | None, typer.Option(help="Data file with known answers.")]
+ReaderOption = Annotated[
+    str, typer.Option(help="Row format of --data; vlmevalkit for its TSV files.")
+]
+SourceOption = Annotated[str, typer.Option(help="Storage format of --data.")]
+MediaRootOption = Annotated[
+    Path | None, typer.Option(help="Folder that media paths start from; default: the file's.")
+]
+LimitOption = Annotated[
+    int, typer.Option(min=0, help="Questions of each task, to the end of a cluster; 0: all.")
+]
+MaxNewTokensOption = Annotated[
+    int, typer.Option(min=0, help="Longest answer in tokens; 0 takes the task's.")
+]
+BlindOption = Annotated[
+    list[str] | None,
+    typer.Option(help=f"Ask again blind: {', '.join(WAYS)}, or all."),
+]
+JobsOption = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes.")]
+ShardOption = Annotated[
+    str, typer.Option(help="Share of this process, such as 1/4; default: its rank's.")
+]
+RescoreOption = Annotated[
+    bool, typer.Option("--rescore", help="Score the answers that are there; opens no model.")
+]
+JudgeUrlOption = Annotated[str, typer.Option(help="OpenAI-compatible URL, up to /v1.")]
+JudgeModelOption = Annotated[str, typer.Option(help="The judge's name there.")]
+JudgeReplayOption = Annotated[
+    Path | None, typer.Option(help="File of what a judge said before, in place of a URL.")
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")]
+DtypeOption = Annotated[str, typer.Option(help="float32, bfloat16, float16 or auto.")]
+RowsOption = Annotated[int, typer.Option(min=1, help="Answers generated at a time.")]
+
+
 @app.command("run")
 def run(
-    models: Annotated[
-        list[str], typer.Argument(help="Checkpoint directories or run folders.", metavar="MODEL...")
-    ],
-    task: Annotated[
-        list[str] | None,
-        typer.Option("-t", "--task", help="Tasks, by name or pattern: -t mme,pope or -t 'ref*'."),
-    ] = None,
-    include: Annotated[
-        list[str] | None, typer.Option("-i", "--include", help="Only tasks with one of these tags.")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option("-e", "--exclude", help="No tasks with one of these tags.")
-    ] = None,
-    data_root: Annotated[
-        Path, typer.Option(help="Folder with a folder for each task: DIR/mme, DIR/pope.")
-    ] = Path("data/eval"),
-    twin: Annotated[
-        bool, typer.Option("--twin", help="Ask each task's few generated questions instead.")
-    ] = False,
-    data: Annotated[Path | None, typer.Option(help="Data file with known answers.")] = None,
-    reader: Annotated[
-        str, typer.Option(help="Row format of --data; vlmevalkit for its TSV files.")
-    ] = "llava",
-    source: Annotated[str, typer.Option(help="Storage format of --data.")] = "json",
-    media_root: Annotated[
-        Path | None, typer.Option(help="Folder that media paths start from; default: the file's.")
-    ] = None,
-    limit: Annotated[
-        int, typer.Option(min=0, help="Questions of each task, to the end of a cluster; 0: all.")
-    ] = 0,
-    max_new_tokens: Annotated[
-        int, typer.Option(min=0, help="Longest answer in tokens; 0 takes the task's.")
-    ] = 0,
-    blind: Annotated[
-        list[str] | None,
-        typer.Option(help=f"Ask again blind: {', '.join(WAYS)}, or all."),
-    ] = None,
+    models: ModelsArgument,
+    task: TaskOption = None,
+    include: IncludeOption = None,
+    exclude: ExcludeOption = None,
+    data_root: DataRootOption = Path("data/eval"),
+    twin: TwinOption = False,
+    data: DataOption = None,
+    reader: ReaderOption = "llava",
+    source: SourceOption = "json",
+    media_root: MediaRootOption = None,
+    limit: LimitOption = 0,
+    max_new_tokens: MaxNewTokensOption = 0,
+    blind: BlindOption = None,
     out: OutOption = OUT,
-    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes.")] = 1,
-    shard: Annotated[
-        str, typer.Option(help="Share of this process, such as 1/4; default: its rank's.")
-    ] = "",
-    rescore: Annotated[
-        bool, typer.Option("--rescore", help="Score the answers that are there; opens no model.")
-    ] = False,
-    judge_url: Annotated[str, typer.Option(help="OpenAI-compatible URL, up to /v1.")] = "",
-    judge_model: Annotated[str, typer.Option(help="The judge's name there.")] = "",
-    judge_replay: Annotated[
-        Path | None, typer.Option(help="File of what a judge said before, in place of a URL.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or auto.")] = "float32",
-    rows: Annotated[int, typer.Option(min=1, help="Answers generated at a time.")] = 32,
+    jobs: JobsOption = 1,
+    shard: ShardOption = "",
+    rescore: RescoreOption = False,
+    judge_url: JudgeUrlOption = "",
+    judge_model: JudgeModelOption = "",
+    judge_replay: JudgeReplayOption = None,
+    device: DeviceOption = "cpu",
+    dtype: DtypeOption = "float32",
+    rows: RowsOption = 32,
 ) -> None:
     """Ask models the questions of tasks, or of your own rows, and score the answers.
 

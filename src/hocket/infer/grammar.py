@@ -22,7 +22,7 @@ _LONGEST_MESSAGE = 300
 SPACING = {
     "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 }
-"""Keys of a schema: JSON is spaced as `json.dumps` does it, since small models never stop with tabs."""
+"""Keys of a schema: JSON is spaced as `json.dumps` does it; small models never stop with tabs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
+from hocket._errors import HocketError
 from hocket.chat.conversation import Conversation
 from hocket.infer.request import Completion, Handle, Piece
 from hocket.infer.sampling import Sampling
@@ -185,7 +186,7 @@ class Service:
             return await asyncio.get_running_loop().run_in_executor(
                 self._threads, lambda: work(self._decoder())
             )
-        except Exception as error:
+        except HocketError as error:
             raise self.told(error) from error
 
     async def begin(
