@@ -210,9 +210,7 @@ def weight_files(path: str) -> list[Path]:
     return sorted((own_checkpoint(path) or Path(path)).glob("*.safetensors"))
 
 
-def load_part(
-    key: str, name: str, module: nn.Module, path: str, *, mapped: bool = False
-) -> None:
+def load_part(key: str, name: str, module: nn.Module, path: str, *, mapped: bool = False) -> None:
     """Fill a module from a Hocket checkpoint, a run, or a safetensors file of its own.
 
     Args:
