@@ -199,7 +199,9 @@ def damage_newest(home: Path, rng: random.Random, *, flip: bool) -> int:
     newest = _newest(home / "out")
     if newest is None:
         return 0
-    file = rng.choice(sorted(one for one in newest.rglob("*") if one.is_file() and one.stat().st_size))
+    file = rng.choice(
+        sorted(one for one in newest.rglob("*") if one.is_file() and one.stat().st_size)
+    )
     data = bytearray(file.read_bytes())
     if flip:
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)

@@ -25,6 +25,7 @@ ORDER = (
     "eval",
     "chat",
     "serve",
+    "nav",
     "data",
     "model",
     "launch",
