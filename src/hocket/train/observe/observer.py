@@ -7,6 +7,7 @@ what cannot be written of the page is told once and costs nothing else.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -283,7 +284,9 @@ class Observer:
             aside.replace(self._out / PAGE)
         except OSError as error:
             self._page_fails = True
-            aside.unlink(missing_ok=True)
+            # Where nothing can be written, nothing can be removed either.
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
             warn(f"{self._out / PAGE} cannot be written ({error.strerror}). The run goes on.")
 
     def _close_sinks(self) -> None:
