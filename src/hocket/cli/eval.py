@@ -147,18 +147,15 @@ def run(
         rows=rows,
     )
     with SweepProgress(console()) as progress:
-        outcomes = (
-            run_shared(plan, jobs, progress, start_session)
-            if jobs > 1 and not rescore
-            else run_sweep(plan, progress)
-        )
+        if jobs > 1 and not rescore:
+            outcomes = run_shared(plan, jobs, progress, start_session)
+        else:
+            outcomes = run_sweep(plan, progress)
     scores = [one.scores for one in outcomes if one.scores is not None]
     if scores:
         console().print(scores_table(scores))
-        report = write_run(out)
-        console().print(
-            f"report: {report}; also results.csv and results.json", highlight=False, soft_wrap=True
-        )
+        said = f"report: {write_run(out)}; also results.csv and results.json"
+        console().print(said, highlight=False, soft_wrap=True)
     raise typer.Exit(max(one.exit_code for one in outcomes))
 
 
