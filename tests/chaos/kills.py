@@ -96,6 +96,15 @@ def ending(out: Path) -> Ending:
     )
 
 
+def differences(found: Ending, wanted: Ending) -> str:
+    """Return what tells two endings apart in a few words; empty where nothing does."""
+    told = [] if found.weights == wanted.weights else ["other weights"]
+    if found.losses != wanted.losses:
+        odd = sorted(set(found.losses) ^ set(wanted.losses))[:3]
+        told.append(f"{len(found.losses)} log lines for {len(wanted.losses)}, first {odd}")
+    return f"DIFFERENT: {', '.join(told)}" if told else ""
+
+
 def leave_alone(case: Case, folder: Path, home: Path) -> Ending:
     """Train without a fault."""
     (home / "flushed").mkdir(parents=True)

@@ -76,10 +76,15 @@ def _lose(folder: Path, kept: Path, rng: random.Random) -> int:
     touched = 0
     for path in list(folder.iterdir()):
         number = path.stat().st_ino
-        if flushed.get(path.name) != number and rng.random() < 0.5:
+        known = flushed.get(path.name)
+        if known != number and rng.random() < 0.5:
             # Its name was never flushed, so it may never have been there.
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             touched += 1
+            if (before := kept / f"{known}.held").exists():
+                # It was renamed over another file, whose name the disk still has.
+                shutil.copyfile(before, path)
+                _tear(path, kept / f"{known}.bytes", rng)
         elif path.is_dir():
             touched += _lose(path, kept, rng)
         else:

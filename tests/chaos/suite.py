@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.kills import ChaosError, Fault, Tally, ending, leave_alone, run_chain
+from tests.chaos.kills import ChaosError, Fault, Tally, differences, ending, leave_alone, run_chain
 from tests.chaos.table import format_table
 from tests.chaos.trainer import Case, cases
 from tests.train.toy_run import write_rows
@@ -118,7 +118,7 @@ def stop_runs(
         place = home / f"chain-{number}"
         try:
             found = run_chain(case, folder, place, _faults(rng, left), rng)
-            same = ending(place / "out") == alone[case.name]
+            differs = differences(ending(place / "out"), alone[case.name])
         except ChaosError as error:
             figures.failed.append(f"{case.name}: {error}")
             tell(f"{case.name}: {error}")
@@ -126,9 +126,9 @@ def stop_runs(
         figures.add(found)
         left -= sum(one.stops for one in found.values())
         figures.finished[case.name] = figures.finished.get(case.name, 0) + 1
-        figures.equal[case.name] = figures.equal.get(case.name, 0) + same
-        tell(f"{case.name}: {'bit-equal' if same else 'DIFFERENT'}, {left} stops left")
-        if same:
+        figures.equal[case.name] = figures.equal.get(case.name, 0) + (not differs)
+        tell(f"{case.name}: {differs or 'bit-equal'}, {left} stops left")
+        if not differs:
             shutil.rmtree(place)
     return figures
 

@@ -41,3 +41,25 @@ def test_a_cut_takes_what_was_not_flushed(tmp_path: Path, monkeypatch: pytest.Mo
         shutil.rmtree(home)
     assert {whole for whole, _ in outcomes} >= {False}
     assert {named for _, named in outcomes} == {False, True}
+
+
+def test_a_cut_behind_a_rename_leaves_one_of_the_two_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = set()
+    for seed in range(30):
+        monkeypatch.setattr(os, "fsync", os.fsync)
+        root, kept = tmp_path / str(seed) / "root", tmp_path / str(seed) / "kept"
+        root.mkdir(parents=True)
+        watch_flushes(root, kept)
+        file, aside = root / "log", root / "aside"
+        file.write_bytes(b"before")
+        flush(file)
+        flush(root)
+        aside.write_bytes(b"after")
+        flush(aside)
+        aside.replace(file)
+        cut_power(root, kept, random.Random(seed))
+        found.add(file.read_bytes())
+        monkeypatch.undo()
+    assert found == {b"before", b"after"}

@@ -133,6 +133,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
 def test_a_full_disk_while_training(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    step = 0
     try:
         with (
             pytest.raises(MachineError, match=r"cannot write .*log\.jsonl: File too large"),
@@ -144,4 +145,5 @@ def test_a_full_disk_while_training(tmp_path: Path) -> None:
                 log(TrainState("align", step), report(1.0))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert step == 3, "half a line went unnoticed"
     assert steps(path) == [("align", 1), ("align", 2)]

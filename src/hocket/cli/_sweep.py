@@ -92,22 +92,15 @@ def _values(word: str) -> list[str]:
     """Return an argument once for each of its values."""
     if word.startswith("-"):
         return [word]
-    try:
+    # Hydra says so of a sweep whose values it cannot count.
+    with suppress(HydraException, NotImplementedError):
         parsed = OverridesParser.create().parse_override(word)
         if not parsed.is_sweep_override():
             return [word]
         key = word.partition("=")[0]
-        return [f"{key}={value}" for value in _each(parsed)]
-    except (HydraException, NotImplementedError):
-        raise ConfigError(
-            f"the argument {word!r} cannot be swept. Write key=a,b or key=range(1,4)."
-        ) from None
-
-
-def _each(parsed: Override) -> list[str]:
-    if not (parsed.is_choice_sweep() or parsed.is_range_sweep()):
-        raise NotImplementedError
-    return list(parsed.sweep_string_iterator())
+        if parsed.is_choice_sweep() or parsed.is_range_sweep():
+            return [f"{key}={value}" for value in parsed.sweep_string_iterator()]
+    raise ConfigError(f"the argument {word!r} cannot be swept. Write key=a,b or key=range(1,4).")
 
 
 def _table(choices: Sequence[Choice], codes: dict[str, int]) -> Table:

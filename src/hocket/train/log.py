@@ -105,7 +105,10 @@ class RunLog:
         if self._file:
             line = {"stage": state.stage, "step": state.step, **values}
             try:
-                self._file.write(json.dumps(line).encode() + b"\n")
+                left = memoryview(json.dumps(line).encode() + b"\n")
+                # A disk that is nearly full takes a part, and says so at the next attempt only.
+                while left:
+                    left = left[self._file.write(left) :]
             except OSError as error:
                 raise machine_error(self._path, error) from error
 
