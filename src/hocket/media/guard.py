@@ -36,7 +36,7 @@ START_SECONDS = 120.0
 _READY = b"ready"
 _HEAD = struct.Struct("!3Q")
 # How much of what was asked ahead may wait in shared memory; one answer more may be on top.
-_AHEAD_BYTES = 32 * 2**20
+_AHEAD_BYTES = 6 * 2**20
 _GO_ON = b"g"
 # How the process is started: with the import path of this one, wherever that came from, and with
 # the decoders, whose import is not to count for the first call.

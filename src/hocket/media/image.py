@@ -18,6 +18,7 @@ import numpy.typing as npt
 import PIL.ExifTags
 import PIL.Image
 import PIL.ImageFile
+import simplejpeg
 
 from hocket._errors import MediaError
 from hocket.media.jpeg_header import HEAD_BYTES, jpeg_size
@@ -141,11 +142,7 @@ class Image:
         """
         self.where.check(limits)
         with self.where.open() as stream:
-            size = jpeg_size(stream.read(HEAD_BYTES))
-        if size is None or size[0] * size[1] > (PIL.Image.MAX_IMAGE_PIXELS or limits.max_pixels):
-            return None
-        _check_size(self.where.name, size, limits)
-        return size
+            return _plain_jpeg_size(stream.read(HEAD_BYTES), self.where.name, limits)
 
     def load(self, limits: Limits = DEFAULT_LIMITS) -> Pixels:
         """Return the pixels, uint8 (H, W, 3) RGB, in an array that the caller owns.
@@ -164,8 +161,28 @@ class Image:
                 f"{self.where.name}: another library has set PIL.ImageFile.LOAD_TRUNCATED_IMAGES, "
                 f"so a half picture would pass. Set it back to False."
             )
+        found = self._plain_pixels(limits)
+        if found is not None:
+            return found
         with _opened(self.where, limits) as picture:
             return _pixels(picture, self.where.name)
+
+    def _plain_pixels(self, limits: Limits) -> Pixels | None:
+        """Return the pixels of a plain JPEG file that is whole; None leaves it to Pillow.
+
+        libjpeg-turbo without Pillow around it: the same bits in less than half the time.
+        """
+        self.where.check(limits)
+        with self.where.open() as stream, _damage(self.where.name):
+            head = stream.read(HEAD_BYTES)
+            size = _plain_jpeg_size(head, self.where.name, limits)
+            if size is None:
+                return None
+            try:
+                pixels: Pixels = simplejpeg.decode_jpeg(head + stream.read(), "RGB")
+            except ValueError:
+                return None  # Pillow forgives some damage, and names the rest.
+        return pixels if pixels.shape[:2] == size else None
 
     def __eq__(self, other: object) -> bool:
         """Compare places, and pixels where there are any."""
@@ -178,6 +195,19 @@ class Image:
     def __hash__(self) -> int:
         """Hash the place."""
         return hash(self.where)
+
+
+def _plain_jpeg_size(head: bytes, name: str, limits: Limits) -> tuple[int, int] | None:
+    """Return (height, width) of a plain JPEG file from its first bytes; None leaves it to Pillow.
+
+    Raises:
+        MediaError: over a limit.
+    """
+    size = jpeg_size(head)
+    if size is None or size[0] * size[1] > (PIL.Image.MAX_IMAGE_PIXELS or limits.max_pixels):
+        return None
+    _check_size(name, size, limits)
+    return size
 
 
 @contextmanager
