@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,10 +12,11 @@ import pytest
 import torch
 from tests.toy import toy, write_rows
 
-from hocket._errors import ConfigError, DataError, TrainingError
+from hocket._errors import ConfigError, DataError, MachineError, TrainingError
+from hocket.data import loader as loading
 from hocket.data.augment import Augmenter
 from hocket.data.budget import Cuts
-from hocket.data.decoder import SampleMemory, StepBatches
+from hocket.data.decoder import Decoder, SampleMemory, StepBatches
 from hocket.data.faults import FaultPolicy
 from hocket.data.loader import Loader, StepShape
 from hocket.data.mixture import Mixture, open_source
@@ -256,3 +259,34 @@ def test_a_batch_of_broken_samples_is_one_short_error(tmp_path: Path, workers: i
     with pytest.raises(TrainingError, match=r"no sample of a batch.*0\.png") as caught:
         steps(loader(file, workers=workers, max_bad_share=0.5), 1)
     assert len(str(caught.value).splitlines()) <= 3
+
+
+def test_a_worker_that_is_killed_is_one_sentence(rows: Path) -> None:
+    running = iter(loader(rows, workers=1))
+    next(running)
+    with pytest.raises(MachineError, match="a process that loads data is gone") as told:
+        for process in multiprocessing.active_children():
+            process.kill()
+        for _ in range(1000):
+            next(running)
+    assert "The same command goes on" in str(told.value)
+
+
+def test_workers_that_are_silent_are_one_sentence(
+    rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(Decoder, "__getitem__", lambda *_: time.sleep(60))
+    with pytest.raises(MachineError, match="timed out"):
+        next(iter(loader(rows, workers=1)))
+
+
+def test_what_is_wrong_inside_a_worker_is_seen_whole(
+    rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(Decoder, "__getitem__", wrong)
+    with pytest.raises(RuntimeError, match="a fault"):
+        next(iter(loader(rows, workers=1)))

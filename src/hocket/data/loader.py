@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from torch.utils.data import DataLoader
 
-from hocket._errors import ConfigError, DataError, HocketError, TrainingError
+from hocket._errors import ConfigError, DataError, HocketError, MachineError, TrainingError
 from hocket._log import warn
 from hocket.chat.conversation import Conversation
 from hocket.data.augment import Augmenter
@@ -31,6 +31,10 @@ from hocket.data.truncate import OverlongError
 from hocket.tokens.cutter import FeatureSource
 from hocket.tokens.example import Cost, Outline
 from hocket.tokens.processor import HocketProcessor
+
+SILENT_SECONDS = 1800.0
+"""How long loading processes may send nothing: one whose batch finds no room in shared memory would
+be waited for without end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +147,9 @@ class Loader:
             sampler=_Plans(self),
             num_workers=self._workers,
             worker_init_fn=_settle,
+            timeout=SILENT_SECONDS if self._workers else 0,
         )
-        with _settled():
+        with _settled(), workers_named():
             yield from self._steps(loader)
 
     def _steps(self, loader: Iterable[StepBatches]) -> Iterator[StepBatches]:
@@ -269,6 +274,32 @@ class Loader:
         self._bad += 1
         self._faults.add(self._decoder.bad_sample(position, error))
         self._faults.check(self._bad, position + 1)
+
+
+@contextmanager
+def workers_named() -> Iterator[None]:
+    """Say in one sentence that a loading process died or does not answer.
+
+    torch notices a dead one by a signal, so the error comes up wherever this process is by then.
+
+    Raises:
+        MachineError: one died, or sent nothing for `SILENT_SECONDS`.
+    """
+    found = ""
+    try:
+        yield
+    except RuntimeError as error:
+        # What a worker itself raises begins otherwise, and is a fault to be seen whole.
+        if not str(error).startswith("DataLoader "):
+            raise
+        found = str(error)
+    if found:
+        # Behind the `except`: nothing may hold on to the loader, which would complain again.
+        raise MachineError(
+            f"a process that loads data is gone or silent ({found.strip()}). Most often the memory "
+            "is full: look at free -g and df -h /dev/shm, and lower train.workers or give more "
+            "(docker: --shm-size). The same command goes on from the last checkpoint."
+        )
 
 
 def _settle(_: int = 0) -> None:

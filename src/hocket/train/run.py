@@ -21,11 +21,11 @@ from hocket.checkpoint.directory import write_checkpoint
 from hocket.checkpoint.manifest import write_directory
 from hocket.checkpoint.tools.certificate import write_certificate
 from hocket.data.decoder import SampleMemory, StepBatches
-from hocket.data.loader import Loader
+from hocket.data.loader import Loader, workers_named
 from hocket.data.pack import PackerState
 from hocket.data.spec import DataSpec
 from hocket.model.modeling import HocketForConditionalGeneration
-from hocket.model.packing import packed_matches_unpacked
+from hocket.model.packing import isolate_samples
 from hocket.tokens.processor import HocketProcessor
 from hocket.train.adapt import adapt, finish_adapters, pack_weights
 from hocket.train.aside import TowersAside
@@ -115,9 +115,9 @@ def train(
     if any(stage.packing for stage in run.recipe.stages.values()):
         # Frozen towers whose features are kept need not run, not even for this.
         kept = known_proof(model, processor, run.recipe.feature_dtype)
-        packed_matches_unpacked(model, processor, features=kept)
+        isolate_samples(model, processor, features=kept, compiled=run.recipe.compile_blocks)
     runtime = Runtime(run.recipe.sequence_parallel, run.recipe.sharding, run.recipe.fsdp)
-    with FolderLock(run.out, enabled=runtime.is_main) as lock:
+    with FolderLock(run.out, enabled=runtime.is_main) as lock, workers_named():
         return _train_locked(run, model, processor, hooks, runtime, lock)
 
 
