@@ -281,6 +281,19 @@ def test_workers_that_are_silent_are_one_sentence(
         next(iter(loader(rows, workers=1)))
 
 
+def test_a_worker_that_dies_in_the_middle_of_a_batch(
+    rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise ConnectionResetError("connection reset by peer")
+
+    monkeypatch.setattr(loading.DataLoader, "__iter__", cut_off)
+    with pytest.raises(MachineError, match="gone or silent"):
+        next(iter(loader(rows, workers=1)))
+    with pytest.raises(ConnectionResetError):
+        next(iter(loader(rows)))
+
+
 def test_what_is_wrong_inside_a_worker_is_seen_whole(
     rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,7 +149,8 @@ class Loader:
             worker_init_fn=_settle,
             timeout=SILENT_SECONDS if self._workers else 0,
         )
-        with _settled(), workers_named():
+        lost = (ConnectionError, EOFError) if self._workers else ()
+        with _settled(), workers_named(lost):
             yield from self._steps(loader)
 
     def _steps(self, loader: Iterable[StepBatches]) -> Iterator[StepBatches]:
@@ -277,10 +278,13 @@ class Loader:
 
 
 @contextmanager
-def workers_named() -> Iterator[None]:
+def workers_named(lost: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Say in one sentence that a loading process died or does not answer.
 
     torch notices a dead one by a signal, so the error comes up wherever this process is by then.
+
+    Args:
+        lost: what else is raised where a process died in the middle of a batch.
 
     Raises:
         MachineError: one died, or sent nothing for `SILENT_SECONDS`.
@@ -288,6 +292,8 @@ def workers_named() -> Iterator[None]:
     found = ""
     try:
         yield
+    except lost as error:
+        found = str(error) or type(error).__name__
     except RuntimeError as error:
         # What a worker itself raises begins otherwise, and is a fault to be seen whole.
         if not str(error).startswith("DataLoader "):
