@@ -41,10 +41,38 @@ BAD: dict[str, tuple[dict[str, Any], str | None, str]] = {
     "empty messages": (turns(), "messages", "expected 1 to"),
     "messages are text": (ask("x") | {"messages": "x"}, "messages", "list"),
     "role": (turns({"role": "zzz", "content": "x"}), "messages[0].role", "not a role"),
-    "answer last": (
-        turns(user("x"), {"role": "assistant", "content": "y"}),
+    "answer behind an answer": (
+        turns(user("x"), {"role": "assistant", "content": "y"}) | {"add_generation_prompt": True},
         "messages[1].role",
-        "last",
+        "continue_final_message",
+    ),
+    "nothing to go on with": (
+        turns(user("x"), {"role": "assistant", "content": ""}),
+        None,
+        "cannot be gone on with",
+    ),
+    "goes on with a question": (
+        ask("x", continue_final_message=True),
+        "continue_final_message",
+        "no",
+    ),
+    "goes on in a format": (
+        turns(user("x"), {"role": "assistant", "content": "y"})
+        | {"response_format": {"type": "json_object"}},
+        "messages[1].role",
+        "format",
+    ),
+    "goes on with a call": (
+        turns(
+            user("x"),
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{}"}}],
+            },
+        ),
+        "messages[1].tool_calls",
+        "calls of tools",
     ),
     "no content": (turns({"role": "user"}), "messages[0].content", "empty"),
     "part is a number": (ask(3), "messages[0].content[0]", "object"),

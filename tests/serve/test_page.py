@@ -217,6 +217,7 @@ class TestAsking:
         self, open_page: Any, script: Script
     ) -> None:
         script.answers = [ANSWER]
+        script.wait = 0.002  # a speed is told of answers that take 10 ms and more
         page = open_page()
         ask(page, "What is it?")
         [body] = script.requests

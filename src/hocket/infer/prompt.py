@@ -27,6 +27,7 @@ from hocket.tokens.batch import span_table
 from hocket.tokens.example import IGNORED, Cost, Example, Outline
 from hocket.tokens.processor import HocketProcessor
 from hocket.tokens.span import Modality, Span
+from hocket.tokens.text import is_cut_off
 
 _DIGEST_BYTES = 16
 Ids = npt.NDArray[np.int64]
@@ -98,14 +99,26 @@ class PromptMaker:
     def outline(self, conversation: Conversation, *, thinking: bool | None = None) -> Outline:
         """Tokenise a conversation that waits for an answer; nothing is decoded.
 
+        An answer at its end that was cut off is gone on with: its last token is the prompt's last.
+
         Raises:
-            DataError: it does not end with a user or tool turn.
+            DataError: it does not end with a user or tool turn, or with an answer to go on with.
             MediaError: a header cannot be read.
             ConfigError: the model has no encoder for a medium.
         """
-        check_open(conversation)
+        goes_on = is_cut_off(conversation)
+        if not goes_on:
+            check_open(conversation)
         with self._words:
-            return self._processor.measure(conversation, for_answer=True, thinking=thinking)
+            found = self._processor.measure(
+                conversation, for_answer=not goes_on, thinking=thinking
+            )
+        if goes_on and found.labels[-1] == IGNORED:
+            raise DataError(
+                f"{conversation.source}: its last answer cannot be gone on with: it is empty, or "
+                "the chat template does not mark answers. End with a user turn."
+            )
+        return found
 
     def text_outline(self, text: str) -> Outline:
         """Tokenise a text that is continued as it is, without a chat template.

@@ -3,9 +3,9 @@
 Decoders are C libraries that read files from strangers: one of them can loop for ever, crash, or
 take so much memory that the kernel ends it. The process started here imports no torch, so it is up
 in a quarter of a second and takes about 60 MB; it answers one call at a time, is killed when a call
-takes too long, and is started again for the next call. Results come back through a socket, arrays
-outside of the pickle. Calls may be announced: the process then answers them one after the other
-while this one does other work, and neither has to wake the other for each.
+takes too long, and is started again for the next call. Calls may be announced: the process then
+answers them one after the other while this one does other work, and neither has to wake the other
+for each. What an answer says is never trusted, since a file may have taken the decoder over.
 
 It is a plain subprocess and not one of `multiprocessing`, whose workers may not have children: so
 it works in a `DataLoader` worker too. Knows callables and bytes; must not know media or models.
@@ -15,26 +15,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from hocket._errors import HocketError, MachineError, MediaError
+from hocket.media._old_child import serve as serve
+from hocket.media.link import Call, read_answer, read_bytes, read_calls, send_answer, send_calls
 from hocket.media.shared import Shared
 
 START_SECONDS = 120.0
 """How long the process may take to start on a busy machine."""
 
 _READY = b"ready"
-_HEAD = struct.Struct("!3Q")
 # How much of what was asked ahead may wait in shared memory; one answer more may be on top.
 _AHEAD_BYTES = 6 * 2**20
 _GO_ON = b"g"
@@ -42,8 +42,8 @@ _GO_ON = b"g"
 # the decoders, whose import is not to count for the first call.
 _CODE = (
     "import sys; sys.path[:] = sys.argv[4:]; import hocket.media.examine; "
-    "from hocket.media.guard import serve; "
-    "serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))"
+    "from hocket.media.guard import answer_calls; "
+    "answer_calls(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))"
 )
 
 Given = ParamSpec("Given")
@@ -85,7 +85,12 @@ class Guard:
 
     Args:
         deadline_seconds: how long one call may take, above 0.
+
+    Attributes:
+        most_answer_bytes: how large an answer may be.
     """
+
+    most_answer_bytes = 16 * 2**30
 
     def __init__(self, *, deadline_seconds: float) -> None:
         self.deadline_seconds = deadline_seconds
@@ -110,7 +115,8 @@ class Guard:
             kwargs: its other arguments.
 
         Raises:
-            LostDecoderError: no answer before the deadline, or the process died.
+            LostDecoderError: no answer before the deadline or none that can be one, or the process
+                died.
             MediaError: what the function raised.
             MachineError: the process cannot be started.
         """
@@ -145,7 +151,7 @@ class Guard:
         child = self._running()
         self._asked.extend(calls)
         try:
-            _send(child.link, [one[1:] for one in calls], None)
+            send_calls(child.link, [one[1:] for one in calls])
         except OSError as error:
             raise self._lost(calls[0].name, error) from error
         except BaseException:
@@ -163,14 +169,25 @@ class Guard:
         child = self._running()
         name = self._asked.popleft().name
         try:
-            answer: tuple[str | None, Any] = _receive(child.link, child.shared)
+            until = time.monotonic() + self.deadline_seconds
+            raised, result, end = read_answer(
+                child.link, child.shared, until=until, most=self.most_answer_bytes
+            )
+            if end >= _AHEAD_BYTES:
+                child.link.sendall(_GO_ON)
         except (EOFError, OSError) as error:
             raise self._lost(name, error) from error
+        except (ValueError, MemoryError) as error:
+            self._stop(kill=True)
+            raise LostDecoderError(
+                f"{name}: the decoder gave an answer that no decoder gives, and was stopped. Remove "
+                "its row, and keep the file for a look: it may have been made to do this."
+            ) from error
         except BaseException:
             # Ctrl-C in the middle of an answer: what is left of it must not answer the next.
             self._stop(kill=True)
             raise
-        return answer
+        return raised, result
 
     def _lost(self, name: str, error: OSError | EOFError) -> LostDecoderError:
         """Stop the process and return what is to be told about a file."""
@@ -269,7 +286,7 @@ class Guard:
             self._stop(kill=True)
 
 
-def serve(link_number: int, shared_number: int, deadline_seconds: float) -> None:
+def answer_calls(link_number: int, shared_number: int, deadline_seconds: float) -> None:
     """Answer calls until the other end closes; the main function of the process.
 
     Args:
@@ -289,19 +306,17 @@ def serve(link_number: int, shared_number: int, deadline_seconds: float) -> None
         while True:
             try:
                 at = 0
-                for call in _receive(link, shared):
+                for call in read_calls(link):
                     answer = _answer(call, deadline_seconds)
-                    at = _send(link, answer, shared, at=at)
+                    at = send_answer(link, answer, shared, at=at)
                     if at >= _AHEAD_BYTES:
-                        _read(link, len(_GO_ON))
+                        read_bytes(link, len(_GO_ON))
                         at = 0
             except (EOFError, ConnectionError):
                 return
 
 
-def _answer(
-    call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]], deadline_seconds: float
-) -> tuple[str | None, Any]:
+def _answer(call: Call, deadline_seconds: float) -> tuple[str | None, Any]:
     """Return the text of an error or None, and the result."""
     function, args, kwargs = call
     # The alarm ends a process whose parent is gone; a living parent kills it before that.
@@ -327,46 +342,3 @@ def _ending(code: int | None) -> str:
     if -code == signal.SIGKILL:
         return "was killed (SIGKILL), most likely because it took too much memory"
     return f"crashed ({signal.Signals(-code).name})"
-
-
-def _send(link: socket.socket, what: object, shared: Shared | None, *, at: int = 0) -> int:
-    """Send an object, its arrays in shared memory from a place on; return where they end.
-
-    The message: how many arrays, the size of the pickle, where the arrays start, the size of each,
-    the pickle.
-    """
-    buffers: list[pickle.PickleBuffer] = []
-    keep = buffers.append if shared else None
-    body = pickle.dumps(what, protocol=5, buffer_callback=keep)
-    raw = [buffer.raw() for buffer in buffers]
-    end = shared.write(raw, at=at) if shared else at
-    sizes = [one.nbytes for one in raw]
-    link.sendall(struct.pack(f"!{len(sizes) + 3}Q", len(raw), len(body), at, *sizes) + body)
-    return end
-
-
-def _receive(link: socket.socket, shared: Shared) -> Any:
-    """Return what the other end sent; arrays are copies that may be written to.
-
-    Raises:
-        EOFError: the other end has closed.
-        TimeoutError: nothing came in time.
-    """
-    count, length, at = _HEAD.unpack(_read(link, _HEAD.size))
-    sizes = struct.unpack(f"!{count}Q", _read(link, 8 * count)) if count else ()
-    body = _read(link, length)
-    found = pickle.loads(body, buffers=shared.read(sizes, at=at) if sizes else ())
-    if at + sum(sizes) >= _AHEAD_BYTES:
-        link.sendall(_GO_ON)
-    return found
-
-
-def _read(link: socket.socket, size: int) -> bytearray:
-    found = bytearray(size)
-    view = memoryview(found)
-    while view:
-        count = link.recv_into(view)
-        if not count:
-            raise EOFError
-        view = view[count:]
-    return found

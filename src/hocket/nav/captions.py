@@ -1,40 +1,114 @@
-"""What is in a picture of the rooms, in words whose places say where.
+"""What is said aloud before a step: what is in sight, where the walk's goal is in it, what follows.
 
-Of seven directions, from 45 degrees left to 45 right, what stands there and how many steps off (3
-for more), always in four words: ``l45 - - - l30 red ball 3 l15 - - - mid ...``. So each word has
-its own place in the picture, which a model learns to look at long before it could find something by
-its name; and beside a name stands its direction, for whoever has said it aloud.
+Every answer is a chain of small looks-up, each of which copies a word or two that stand behind a
+name::
+
+    from pink in cyan , - - leftmost - red ball left 3 - - leftish - ... the door right 2
+    . go blue cone - - . the door right 2 . The next action is turn right 30 degree.
+
+First the rooms, where the walk began (``-`` for a black picture) and here; then seven directions,
+from 45 degrees left to 45 right, always in four words: colour, shape, direction and how many steps
+off (3 for more), so that each word has its own place in the picture; then the door. Behind ``go``
+the goal is looked up and, where it is not in sight and the walk is still in the room it began in,
+the door. Knows words only.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from hocket.nav.codec import MOST_REPEATS
-from hocket.nav.rooms.instructions import name
-from hocket.nav.rooms.view import Sighting
-from hocket.nav.rooms.world import STOP_M, RoomsEnv
-
-NOTHING = "- - -"
+NOTHING = "-"
+# No bearing up to this is turned to: the next step forward is what somebody would do.
+AHEAD_DEG = 11.25
 _STEP_DEG = 15
-_STEP_M = 0.25
-_SIDES = {45: "l45", 30: "l30", 15: "l15", 0: "mid", -15: "r15", -30: "r30", -45: "r45"}
-# Less of a landmark than this is a sliver at an edge that no pixel may show.
-_LEAST_SHARE = 0.3
+SIDES = {
+    45: "leftmost",
+    30: "left",
+    15: "leftish",
+    0: "mid",
+    -15: "rightish",
+    -30: "right",
+    -45: "rightmost",
+}
+_DOOR = "the door"
 
 
-def in_sight(env: RoomsEnv) -> list[Sighting]:
-    """Return the landmarks that can be told from where the agent is."""
-    return [one for one in env.sightings() if one.share >= _LEAST_SHARE]
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is in a picture.
+
+    Attributes:
+        turn_deg: to the left, a key of `SIDES`.
+        steps: forward until it is reached, 0 to 3.
+    """
+
+    turn_deg: int
+    steps: int
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"{SIDES[self.turn_deg]} {self.steps}"
 
 
-def caption(seen: Sequence[Sighting]) -> str:
-    """Return what stands in each direction, from left to right; the nearest where two do."""
-    slots = dict.fromkeys(_SIDES, NOTHING)
-    for one in sorted(seen, key=lambda one: -one.depth_m):
-        turn = round(one.bearing_deg / _STEP_DEG) * _STEP_DEG
-        if turn in slots:
-            steps = math.ceil((one.depth_m - STOP_M) / _STEP_M)
-            slots[turn] = f"{name(one.landmark.pair)} {min(MOST_REPEATS, max(0, steps))}"
-    return " ".join(f"{_SIDES[turn]} {what}" for turn, what in slots.items())
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is in a picture of the rooms.
+
+    Attributes:
+        room: colour of the walls of the room that is seen.
+        things: name of each landmark that can be told -> where; one for each direction.
+        door: where the door is; None where it cannot be seen.
+    """
+
+    room: str
+    things: Mapping[str, Place] = field(default_factory=dict)
+    door: Place | None = None
+
+
+def side_of(bearing_deg: float) -> int | None:
+    """Return the direction that a bearing belongs to; None outside the picture."""
+    if abs(bearing_deg) <= AHEAD_DEG:
+        return 0
+    # Between straight ahead and the first turn there is nothing.
+    turns = max(1, round(abs(bearing_deg) / _STEP_DEG))
+    turn = _STEP_DEG * (turns if bearing_deg > 0 else -turns)
+    return turn if turn in SIDES else None
+
+
+def caption(scene: Scene) -> str:
+    """Return the room, what stands in each direction from left to right, and the door."""
+    there = {place.turn_deg: (name, place) for name, place in scene.things.items()}
+    words = [
+        f"{there[turn][0]} {there[turn][1]}" if turn in there else f"- - {side} -"
+        for turn, side in SIDES.items()
+    ]
+    return f"in {scene.room} , {' '.join(words)} {_DOOR} {scene.door or '- -'}"
+
+
+def wanted(scene: Scene, goal: str, *, began: str, behind_door: bool) -> Place | None:
+    """Return what to go to: the goal, the door to its room, or None: it has to be looked for.
+
+    Args:
+        scene: what is in sight.
+        goal: name of a landmark.
+        began: colour of the room the walk began in; `NOTHING` where it begins here.
+        behind_door: whether the goal is in another room than that.
+    """
+    if goal in scene.things:
+        return scene.things[goal]
+    return scene.door if behind_door and began in (NOTHING, scene.room) else None
+
+
+def aloud(scene: Scene, goal: str, *, began: str, behind_door: bool) -> str:
+    """Return all that is said before NaVILA's sentence; arguments as of `wanted`."""
+    found = follow_up(scene, goal, began=began, behind_door=behind_door)
+    return f"from {began} {caption(scene)} . {found}"
+
+
+def follow_up(scene: Scene, goal: str, *, began: str, behind_door: bool) -> str:
+    """Return what is said of another goal when the scene has been told; arguments as there."""
+    words = f"go {goal} {scene.things.get(goal, '- -')} ."
+    if goal not in scene.things and behind_door and began in (NOTHING, scene.room):
+        words += f" {_DOOR} {scene.door or '- -'} ."
+    return words

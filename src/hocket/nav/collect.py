@@ -21,10 +21,13 @@ import PIL.Image
 
 from hocket._errors import ConfigError, DataError, MachineError
 from hocket.nav.agent import Agent, Turn
-from hocket.nav.captions import caption, in_sight
+from hocket.nav.captions import NOTHING, aloud
 from hocket.nav.codec import MOST_REPEATS, read_answer, sentence
 from hocket.nav.environment import Decision, NavAction, Picture
 from hocket.nav.rooms.episodes import RoomsEpisode, toward
+from hocket.nav.rooms.instructions import name as name_of
+from hocket.nav.rooms.plan import WALL_COLOURS
+from hocket.nav.rooms.seeker import scene, seek
 from hocket.nav.rooms.world import RoomsEnv
 
 Row = dict[str, Any]
@@ -49,7 +52,9 @@ class CollectOptions:
         searching: share kept of their rows that say to go on turning: most landmarks are out of
             sight most of the time.
         stops: how often a row that says to stop is written.
-        aloud: whether answers begin with what is in sight, as `hocket.nav.captions` says it.
+        aloud: whether answers of levels 0 and 1 begin with what is in sight, as
+            `hocket.nav.captions` says it, and labels are those of `hocket.nav.rooms.seeker`, who
+            knows no more; the walks are the expert's in any case.
         batch: walks side by side where there is a policy.
         seed: of what is random.
     """
@@ -220,16 +225,19 @@ def _rows(
     rng: np.random.Generator,
 ) -> list[Row]:
     """Return the rows of one decision: the walk's own, and those for other landmarks."""
-    labels = [(episode.instruction, label), *_others(env, episode, options.others, rng)]
+    labels = [(episode, label), *_others(env, episode, options.others, rng)]
     rows: list[Row] = []
-    seen_aloud = f"{caption(in_sight(env))} " if options.aloud else ""
-    for goal, (words, answer) in enumerate(labels):
+    for goal, (asked, answer) in enumerate(labels):
+        said = sentence(answer)
+        if options.aloud and episode.info["level"] in _LEVELS_OF_ONE:
+            words, answer = _aloud(env, asked, rng, first=len(seen) == 1)
+            said = f"{words} {sentence(answer)}"
         if goal and answer == SEARCH and rng.random() >= options.searching:
             continue
         row: Row = {
             "video_id": name,
-            "q": words,
-            "a": seen_aloud + sentence(answer),
+            "q": asked.instruction,
+            "a": said,
             "frames": list(seen),
         }
         if goal:
@@ -238,9 +246,21 @@ def _rows(
     return rows
 
 
+def _aloud(
+    env: RoomsEnv, episode: RoomsEpisode, rng: np.random.Generator, *, first: bool
+) -> tuple[str, Decision]:
+    """Return what is said of what is in sight, and what somebody does who knows no more."""
+    start = episode.plan.room_at(*map(float, episode.start[:2]))
+    began = NOTHING if first else WALL_COLOURS[episode.plan.paint[start]]
+    behind = episode.info["level"] == 1
+    seen, goal = scene(env), name_of(episode.targets[-1].pair)
+    step = seek(env, seen, goal, began=began, behind_door=behind, rng=rng)
+    return aloud(seen, goal, began=began, behind_door=behind), step
+
+
 def _others(
     env: RoomsEnv, episode: RoomsEpisode, count: int, rng: np.random.Generator
-) -> Iterator[tuple[str, Decision]]:
+) -> Iterator[tuple[RoomsEpisode, Decision]]:
     """Yield what the expert would do from here if another landmark had been asked for."""
     if not count or episode.info["level"] not in _LEVELS_OF_ONE:
         return
@@ -248,7 +268,7 @@ def _others(
     there = [one for one in episode.plan.landmarks if one.room == goal.room and one != goal]
     for at in rng.permutation(len(there))[:count]:
         other = toward(episode, there[int(at)], int(rng.integers(1000)))
-        yield other.instruction, env.expert_decision(other)
+        yield other, env.expert_decision(other)
 
 
 def _strayed(label: Decision, options: CollectOptions, rng: np.random.Generator) -> Decision | None:

@@ -61,7 +61,7 @@ PROFILES = {
         # NaVILA walks RxR as it walks R2R, in larger pictures.
         Profile("rxr_navila", width=512, height=512),
         # Three metres would be half of one of these rooms.
-        Profile("rooms", success_m=1.0, max_steps=200, width=64, height=64),
+        Profile("rooms", success_m=1.0, max_steps=500, width=96, height=96),
     ]
 }
 

@@ -4,39 +4,52 @@ Two files about the same pictures, of places where nobody has walked::
 
     OUT/sights.json  {"id": "3", "image": "sights/3.png", "conversations": [
                         {"from": "human", "value": "<image>\nWhat do you see?"},
-                        {"from": "gpt", "value": "l45 - - - l30 red ball 3 l15 - - - ..."}]}
-    OUT/goals.json   {"id": "3", "image": "sights/3.png", "conversations": [
-                        {"from": "human", "value": "<image>\ngo to the red ball."},
+                        {"from": "gpt", "value": "in pink , - - leftmost - red ball left 3 ..."}]}
+    OUT/goals.json   {"id": "3", "images": ["sights/1.png", "sights/3.png"], "conversations": [
+                        {"from": "human", "value": "<image>\n<image>\ngo to the red ball."},
                         {"from": "gpt", "value": "The next action is turn left 30 degree."},
                         {"from": "human", "value": "find the blue cone."}, ...]}
 
-Captions are those of `hocket.nav.captions`. The first answer about a goal says what is there before
-it says what to do (``aloud``): the name is then looked up in words. Goals ask for every landmark of
-the room in turn, so that the tokens of a picture are paid for once.
+Captions are those of `hocket.nav.captions`, steps those of `hocket.nav.rooms.seeker`. As on a walk
+the first picture of a row of ``goals.json`` is from where the walk began, black at its beginning;
+its first answer says what is there before it says what to do (``aloud``). Further goals are asked
+for in turn, so that the tokens of a picture are paid for once.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from hocket._errors import ConfigError, DataError, MachineError
-from hocket.nav.captions import caption, in_sight
+from hocket.nav.captions import NOTHING, Scene, aloud, caption, follow_up
 from hocket.nav.codec import sentence
-from hocket.nav.collect import SEARCH, Row, write_frame, write_rows
+from hocket.nav.collect import Row, write_frame, write_rows
+from hocket.nav.drills import drill_rows
 from hocket.nav.environment import NavSpec, Point
 from hocket.nav.rooms.episodes import RoomsEpisode, RoomsOptions, make_episode, toward
-from hocket.nav.rooms.view import Sighting
+from hocket.nav.rooms.instructions import name
+from hocket.nav.rooms.plan import WALL_COLOURS, Landmark
+from hocket.nav.rooms.seeker import scene, seek
 from hocket.nav.rooms.world import RoomsEnv
 
 QUESTION = "What do you see?"
+BLACK = "black.png"
 _STEP_DEG = 15
 _MOST = 3
-_TRIES = 60
+_TRIES = 20
 _PLACES = 2
+# Of the pictures: beside a landmark, and before a door where there is one; others are anywhere.
+_NEAR_SHARE, _DOOR_SHARE = 0.3, 0.25
+_NEAR_M = (0.45, 1.4)
+_DOOR_M = (0.2, 2.2)
+_AWRY_DEG = 40.0
+# Of the rows: at the beginning of a walk, and with a goal behind the door.
+_FIRST_SHARE, _BEHIND_SHARE, _SEEN_SHARE = 0.25, 0.7, 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +57,18 @@ class SightOptions:
     """Which pictures.
 
     Attributes:
-        pictures: how many; nothing, one, two and three landmarks in equal shares.
+        pictures: how many.
         goals: landmarks asked for in each.
         per_place: pictures of each place.
+        drills: made-up scenes in words, each asked about several times.
         aloud: whether the first answer about a goal begins with the caption.
         seed: of everything random.
     """
 
     pictures: int = 8000
-    goals: int = 4
+    goals: int = 3
     per_place: int = 8
+    drills: int = 20000
     aloud: bool = False
     seed: int = 0
 
@@ -61,10 +76,25 @@ class SightOptions:
         """Check the counts.
 
         Raises:
-            ConfigError: one of them is below one.
+            ConfigError: one of them is below its least.
         """
-        if min(self.pictures, self.goals, self.per_place) < 1:
+        if min(self.pictures, self.goals, self.per_place) < 1 or self.drills < 0:
             raise ConfigError("a set of sights needs a picture, a goal and a place.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """A picture of a place."""
+
+    number: int
+    at: Point
+    heading_deg: float
+    room: int
+    scene: Scene
+
+    @property
+    def path(self) -> str:
+        return f"sights/{self.number}.png"
 
 
 def write_sights(
@@ -75,10 +105,10 @@ def write_sights(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Write pictures from places of a split, what is in them, and what to do there.
+    """Write pictures from places of a split, what is in them, what to do there, and drills.
 
     Args:
-        rooms: which places: those of its walks.
+        rooms: which places: those of its walks, with landmarks in more colours.
         spec: how the camera sees.
         out: folder.
         options: which pictures.
@@ -96,26 +126,22 @@ def write_sights(
         raise DataError(f"{file} exists; sights are written into a new folder. Choose another.")
     try:
         (out / "sights").mkdir(parents=True, exist_ok=True)
+        write_frame(out / BLACK, np.zeros((spec.height, spec.width, 3), np.uint8))
         sights: list[Row] = []
         goals: list[Row] = []
+        env = RoomsEnv(rooms, spec)
         place = 0
         while len(sights) < options.pictures:
             rng = np.random.default_rng([options.seed, _PLACES, place])
-            episode, place = make_episode(rooms, place), place + 1
-            env = RoomsEnv(rooms, spec)
+            episode = make_episode(replace(rooms, more_colours=True), place)
+            place += 1
             env.reset(episode)
-            for _ in range(min(options.per_place, options.pictures - len(sights))):
-                number = len(sights)
-                seen = _stand(env, episode, number % (_MOST + 1), rng)
-                path = f"sights/{number}.png"
-                write_frame(out / path, env.look())
-                sights.append(_row(number, path, [(QUESTION, caption(seen))]))
-                turns = _goals(env, episode, options.goals, rng)
-                if options.aloud and turns:
-                    turns[0] = (turns[0][0], f"{caption(seen)} {turns[0][1]}")
-                # A door is no room: whoever stands in it has no landmarks to go to.
-                goals += [_row(number, path, turns)] if turns else []
+            count = min(options.per_place, options.pictures - len(sights))
+            there = [_sight(env, episode, len(sights) + one, out, rng) for one in range(count)]
+            sights += [_row(one.number, [one.path], [(QUESTION, caption(one.scene))]) for one in there]
+            goals += [_goals(env, episode, one, there, options, rng) for one in there]
             progress(len(sights), options.pictures)
+        write_rows(out / "drills.json", drill_rows(options.drills, options.seed))
         write_rows(out / "goals.json", goals)
         write_rows(file, sights)
     except OSError as error:
@@ -123,52 +149,105 @@ def write_sights(
     return len(sights)
 
 
-def _stand(
-    env: RoomsEnv, episode: RoomsEpisode, count: int, rng: np.random.Generator
-) -> list[Sighting]:
-    """Stand where so many landmarks are in sight, or nearly so; return them."""
-    best: tuple[int, Point, float, list[Sighting]] | None = None
+def _sight(
+    env: RoomsEnv, episode: RoomsEpisode, number: int, out: Path, rng: np.random.Generator
+) -> _Sight:
+    """Stand somewhere, and keep what is seen."""
+    chance = rng.random()
+    if chance < _NEAR_SHARE:
+        things = episode.plan.landmarks
+        one = things[int(rng.integers(len(things)))]
+        _stand_before(env, np.array([one.x, one.y]), _NEAR_M, rng)
+    elif chance < _NEAR_SHARE + _DOOR_SHARE and episode.plan.doors:
+        door = episode.plan.doors[0]
+        _stand_before(env, np.array([door.x, door.y]), _DOOR_M, rng)
+    else:
+        _stand(env, number % (_MOST + 1), rng)
+    at = env.position()
+    room = episode.plan.room_at(float(at[0]), float(at[1]))
+    sight = _Sight(number, at, env.heading_deg, room, scene(env))
+    write_frame(out / sight.path, env.look())
+    return sight
+
+
+def _stand_before(
+    env: RoomsEnv, thing: Point, far_m: tuple[float, float], rng: np.random.Generator
+) -> None:
+    """Stand so far from a thing, looking at it or a little past it."""
+    for _ in range(_TRIES):
+        way = rng.uniform(0, 2 * math.pi)
+        at = thing - rng.uniform(*far_m) * np.array([math.cos(way), math.sin(way)])
+        if env.is_free(at):
+            awry = rng.uniform(-_AWRY_DEG, _AWRY_DEG)
+            env.stand(at, round((math.degrees(way) + awry) / _STEP_DEG) * _STEP_DEG % 360.0)
+            return
+    _stand(env, 1, rng)
+
+
+def _stand(env: RoomsEnv, count: int, rng: np.random.Generator) -> None:
+    """Stand where so many landmarks are in sight, or nearly so."""
+    best: tuple[int, Point, float] | None = None
     tries = 0
     while best is None or (best[0] and tries < _TRIES):
-        at = rng.uniform(0, 1, 2) * episode.plan.size_m
+        at = rng.uniform(0, 1, 2) * env.plan.size_m
         if not env.is_free(at):
             continue
         heading = float(rng.integers(360 // _STEP_DEG) * _STEP_DEG)
         env.stand(at, heading)
-        seen = in_sight(env)
-        off = abs(len(seen) - count)
+        off = abs(len(scene(env).things) - count)
         if best is None or off < best[0]:
-            best = off, at, heading, seen
+            best = off, at, heading
         tries += 1
     env.stand(best[1], best[2])
-    return best[3]
 
 
 def _goals(
-    env: RoomsEnv, episode: RoomsEpisode, count: int, rng: np.random.Generator
-) -> list[tuple[str, str]]:
-    """Return what an expert would do here for some landmarks of this room."""
-    at = env.position()
-    room = episode.plan.room_at(float(at[0]), float(at[1]))
-    there = [one for one in episode.plan.landmarks if one.room == room]
+    env: RoomsEnv,
+    episode: RoomsEpisode,
+    sight: _Sight,
+    others: Sequence[_Sight],
+    options: SightOptions,
+    rng: np.random.Generator,
+) -> Row:
+    """Return a row of what to do here for some landmarks, whether they are in sight or not."""
+    plan = episode.plan
+    behind = bool(plan.doors) and rng.random() < _BEHIND_SHARE
+    home = int(rng.integers(len(plan.paint))) if behind else sight.room
+    before = [one for one in others if one.room == home and one is not sight]
+    first = not before or rng.random() < _FIRST_SHARE
+    if first:
+        home = sight.room
+    began = NOTHING if first else WALL_COLOURS[plan.paint[home]]
+    shown = BLACK if first else before[int(rng.integers(len(before)))].path
     turns: list[tuple[str, str]] = []
-    searching = 0
-    for index in rng.permutation(len(there))[:count]:
-        goal = toward(episode, there[int(index)], int(rng.integers(1000)), level=0)
-        decision = env.expert_decision(goal)
-        searching += decision == SEARCH
-        # Most landmarks are out of sight most of the time: one of them says it all.
-        if decision != SEARCH or searching == 1:
-            turns.append((goal.instruction, sentence(decision)))
-    return turns
+    env.stand(sight.at, sight.heading_deg)
+    for goal in _asked(episode, sight, home, behind, rng)[: options.goals]:
+        words = toward(episode, goal, int(rng.integers(1000)), level=int(behind)).instruction
+        key = name(goal.pair)
+        step = seek(env, sight.scene, key, began=began, behind_door=behind, rng=rng)
+        say = follow_up if turns else aloud
+        said = f"{say(sight.scene, key, began=began, behind_door=behind)} " if options.aloud else ""
+        turns.append((words, said + sentence(step)))
+    return _row(sight.number, [shown, sight.path], turns)
 
 
-def _row(number: int, path: str, turns: Sequence[tuple[str, str]]) -> Row:
+def _asked(
+    episode: RoomsEpisode, sight: _Sight, home: int, behind: bool, rng: np.random.Generator
+) -> list[Landmark]:
+    """Return the landmarks to ask for; the first is mostly one in sight."""
+    things = [one for one in episode.plan.landmarks if (one.room != home) == behind]
+    things = [things[int(at)] for at in rng.permutation(len(things))]
+    if rng.random() < _SEEN_SHARE:
+        things.sort(key=lambda one: name(one.pair) not in sight.scene.things)
+    return things
+
+
+def _row(number: int, paths: Sequence[str], turns: Sequence[tuple[str, str]]) -> Row:
     conversations = []
     for index, (question, answer) in enumerate(turns):
-        mark = "" if index else "<image>\n"
+        mark = "" if index else "<image>\n" * len(paths)
         conversations += [
             {"from": "human", "value": mark + question},
             {"from": "gpt", "value": answer},
         ]
-    return {"id": str(number), "image": path, "conversations": conversations}
+    return {"id": str(number), "images": list(paths), "conversations": conversations}

@@ -35,6 +35,7 @@ from hocket.serve.media import MediaReader
 from hocket.serve.metrics import Metrics
 from hocket.serve.models import Catalogue
 from hocket.serve.service import GoneError, Service
+from hocket.serve.wire.error import ERRORS
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """Names of this machine."""
@@ -96,6 +97,7 @@ def create_app(engines: Mapping[str, Engine], options: ServeOptions | None = Non
         summary="OpenAI's interface in front of models that see, hear and watch.",
         version=installed_version("hocket") or "0",
         lifespan=lifespan,
+        responses=ERRORS,
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,
     )

@@ -37,7 +37,7 @@ class Decoder(Guard):
 
     def __init__(self, limits: ServeLimits) -> None:
         super().__init__(deadline_seconds=limits.decode_seconds)
-        self._bytes = limits.decoder_bytes
+        self._bytes = self.most_answer_bytes = limits.decoder_bytes
         self._limits = limits.media
         self._film_limits = replace(limits.media, max_pixels=limits.frame_pixels)
 
@@ -64,7 +64,7 @@ class Decoder(Guard):
         limits = self._film_limits if film else self._limits
         given = tuple(limits if isinstance(one, Limits) else one for one in args)
         try:
-            outcome = super().call(
+            fault, value = super().call(
                 name, limited, self._bytes, self.deadline_seconds, function, given, kwargs
             )
         except LostDecoderError as error:
@@ -78,7 +78,7 @@ class Decoder(Guard):
         except MachineError as error:
             _logger.error("%s", error)
             raise ApiError("no medium can be opened now.", status=503, retry_after=5) from error
-        return _value(name, outcome)
+        return _value(name, Outcome(Fault(fault), value))
 
     def streams(self, name: str, data: bytes) -> Streams:
         """Return what a container holds.
@@ -86,7 +86,7 @@ class Decoder(Guard):
         Raises:
             BadPartError: it cannot be opened.
         """
-        return self.call(name, streams, data, name, self._limits)
+        return Streams(*self.call(name, streams, data, name, self._limits))
 
 
 def _value(name: str, outcome: Outcome) -> Any:

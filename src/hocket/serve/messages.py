@@ -12,10 +12,11 @@ from hocket._errors import ReaderError
 from hocket.chat.conversation import Conversation, Message, Part, Role, Text
 from hocket.chat.readers._calls import calls_text
 from hocket.data.guarded import guarded
+from hocket.infer.sampling import Sampling
 from hocket.serve.decode import Decoder
 from hocket.serve.errors import ApiError, BadPartError
 from hocket.serve.media import MediaReader, is_medium
-from hocket.serve.wire.chat import ChatMessage
+from hocket.serve.wire.chat import ChatMessage, ChatRequest
 
 _ROLES = {
     "system": Role.SYSTEM,
@@ -36,6 +37,8 @@ def conversation_of(
     at: str = "messages",
 ) -> Conversation:
     """Return messages as a conversation whose media the decoder opens.
+
+    A last message of the assistant is one to go on with.
 
     Args:
         messages: what the client sent.
@@ -66,12 +69,6 @@ def conversation_of(
     turns = tuple(
         _message(one, f"{at}[{number}]", reader, decoder) for number, one in enumerate(messages)
     )
-    if turns[-1].role is Role.ASSISTANT:
-        raise ApiError(
-            f"{at}[{len(turns) - 1}].role: the last message is the assistant's. "
-            "End with a message of the user or of a tool.",
-            param=f"{at}[{len(turns) - 1}].role",
-        )
     chars = sum(len(turn.text) for turn in turns)
     if chars > limits.text_chars:
         raise ApiError(
@@ -79,8 +76,48 @@ def conversation_of(
             param=at,
             code="context_length_exceeded",
         )
-    made = Conversation(id=at, messages=turns, tools=tuple(dict(tool) for tool in tools), source=at)
+    goes_on = turns[-1].role is Role.ASSISTANT
+    if goes_on and messages[-1].tool_calls:
+        raise ApiError(
+            f"{at}[{len(turns) - 1}]: calls of tools cannot be gone on with. Add what they returned.",
+            param=f"{at}[{len(turns) - 1}].tool_calls",
+        )
+    made = Conversation(
+        id=at,
+        messages=turns,
+        tools=tuple(dict(tool) for tool in tools),
+        source=at,
+        meta={"end_tag": False} if goes_on else {},
+    )
     return guarded(made, decoder)
+
+
+def check_end(request: ChatRequest, sampling: Sampling) -> None:
+    """Refuse what does not go with the last message, or with going on with it.
+
+    Raises:
+        ApiError: the request says that an answer is, or is not, gone on with, and it cannot be so;
+            or it asks for a thought or a format, which are those of a whole answer.
+    """
+    goes_on = bool(request.messages) and request.messages[-1].role == "assistant"
+    at = f"messages[{len(request.messages) - 1}]"
+    if request.continue_final_message and not goes_on:
+        raise ApiError(
+            f"continue_final_message: {at} is no message of the assistant. End with one.",
+            param="continue_final_message",
+        )
+    if goes_on and (request.add_generation_prompt or request.continue_final_message is False):
+        raise ApiError(
+            f"{at}.role: an answer behind an answer was never trained. End with a message of the "
+            "user or of a tool, or send continue_final_message: true.",
+            param=f"{at}.role",
+        )
+    if goes_on and (sampling.thinking or sampling.constraint):
+        raise ApiError(
+            f"{at}: an answer that is gone on with can get no thought and no format of its own. "
+            "Leave out enable_thinking, response_format and tool_choice.",
+            param=f"{at}.role",
+        )
 
 
 def _message(message: ChatMessage, at: str, reader: MediaReader, decoder: Decoder) -> Message:

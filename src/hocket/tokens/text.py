@@ -167,7 +167,7 @@ class TextEncoder:
             conversation.source,
             {"add_generation_prompt": for_answer, **choice},
         )
-        if learned and not for_answer and _is_cut_off(conversation):
+        if learned and not for_answer and is_cut_off(conversation):
             text, learned = self._unclosed(text, learned)
         starts = [start for start, _ in learned]
         placed = self._place(text, mark, starts)
@@ -307,8 +307,8 @@ def _free_mark(messages: Iterable[Mapping[str, Any]], tools: list[Any], source: 
     )
 
 
-def _is_cut_off(conversation: Conversation) -> bool:
-    """Say whether the row tells that its last answer was interrupted."""
+def is_cut_off(conversation: Conversation) -> bool:
+    """Say whether the last answer was interrupted, so that nothing closes it."""
     if not conversation.messages or conversation.meta.get("end_tag") is not False:
         return False
     last = conversation.messages[-1]

@@ -22,8 +22,9 @@ from hocket.nav.sights import SightOptions, write_sights
 
 def command(
     out: Annotated[Path, typer.Argument(help="Folder that is made.")] = Path("hocket-rooms"),
-    walks: Annotated[int, typer.Option(min=1, help="Walks.")] = 1200,
-    sights: Annotated[int, typer.Option(min=0, help="Pictures with captions, questions.")] = 8000,
+    walks: Annotated[int, typer.Option(min=1, help="Walks.")] = 300,
+    sights: Annotated[int, typer.Option(min=0, help="Pictures with captions, questions.")] = 20000,
+    drills: Annotated[int, typer.Option(min=0, help="Made-up scenes in words.")] = 20000,
     settings: SetOption = None,
     epsilon: Annotated[float, typer.Option(help="Share of random decisions.")] = 0.15,
     others: Annotated[int, typer.Option(help="Labels for other landmarks.")] = 3,
@@ -42,10 +43,10 @@ def command(
 ) -> None:
     """Write rows to learn walking from: what an expert does in the rooms, and what is to be seen.
 
-    OUT gets walks.json (NaVILA's rows), sights.json (LLaVA's) and their pictures. --set takes the
-    options of the rooms, such as levels=[0,1,2]; the split is always train.
+    OUT gets walks.json (NaVILA's rows), sights.json, goals.json and drills.json (LLaVA's) and
+    their pictures. --set takes the options of the rooms, such as levels=[0,1,2]; the split is always train.
     """
-    given = {"levels": [0, 0, 1], **read_settings(settings)}
+    given = {"levels": [0, 1], **read_settings(settings)}
     if "split" in given:
         raise ConfigError("--set split: rows to learn from are of the split train. Leave it out.")
     given = {"episodes": walks, "seed": seed, **given, "kind": "rooms"}
@@ -65,7 +66,7 @@ def command(
                 rooms,
                 spec,
                 out,
-                SightOptions(pictures=sights, aloud=aloud, seed=seed),
+                SightOptions(pictures=sights, drills=drills, aloud=aloud, seed=seed),
                 progress=lambda done, total: bar.update(seen, completed=done, total=total),
             )
         walked = bar.add_task("walks", total=walks)

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from hocket._errors import ConfigError
 from hocket.nav.environment import NavEpisode
 from hocket.nav.rooms.instructions import instruct, languages
-from hocket.nav.rooms.plan import WALL_COLOURS, Landmark, Plan, all_pairs, make_plan
+from hocket.nav.rooms.plan import (
+    MORE_COLOURS,
+    WALL_COLOURS,
+    Landmark,
+    Plan,
+    all_pairs,
+    make_plan,
+)
 from hocket.nav.rooms.ways import Ways
 from hocket.nav.score import path_length
 
@@ -53,6 +60,7 @@ class RoomsOptions:
         split: ``train``, ``val_seen`` or ``val_unseen``.
         languages: of their instructions, in turn.
         distinct_colours: whether no colour is twice in a room.
+        more_colours: whether things of the split train also come in `MORE_COLOURS`.
         side_m: width and depth of a place of one room, in metres.
         seed: places of another seed are other places.
     """
@@ -62,6 +70,7 @@ class RoomsOptions:
     split: Split = Split.TRAIN
     languages: tuple[str, ...] = ("en",)
     distinct_colours: bool = False
+    more_colours: bool = False
     side_m: float = 5.0
     seed: int = 0
 
@@ -154,6 +163,8 @@ def _plan(options: RoomsOptions, level: int, rng: np.random.Generator) -> Plan:
     pairs = all_pairs()
     if options.split is not Split.VAL_UNSEEN:
         pairs = tuple(pair for pair in pairs if pair not in held)
+    if options.more_colours and options.split is Split.TRAIN:
+        pairs += all_pairs(MORE_COLOURS)
     return make_plan(
         int(rng.integers(2**31)),
         rooms={0: 1, 1: 2, 2: 1, 3: 3}[level],

@@ -20,6 +20,8 @@ _CLEAR_M = 0.6
 _OUTSIDE = -1
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
+# Of things in training pictures only: a shape that comes in many colours is a shape of its own.
+MORE_COLOURS = ("black", "rose", "teal", "lime")
 SHAPES = ("ball", "box", "cone", "pillar")
 WALL_COLOURS = ("brown", "grey", "pink", "cyan", "white", "olive")
 
@@ -29,7 +31,7 @@ class Landmark:
     """A thing that instructions name.
 
     Attributes:
-        colour: one of `COLOURS`.
+        colour: one of `COLOURS` or `MORE_COLOURS`.
         shape: one of `SHAPES`.
         x: of its middle, in metres.
         y: of its middle.
@@ -143,9 +145,9 @@ def make_plan(
     return Plan(wall, room, paint, doors, found, seed)
 
 
-def all_pairs() -> tuple[tuple[str, str], ...]:
+def all_pairs(colours: tuple[str, ...] = COLOURS) -> tuple[tuple[str, str], ...]:
     """Return every colour with every shape."""
-    return tuple((colour, shape) for colour in COLOURS for shape in SHAPES)
+    return tuple((colour, shape) for colour in colours for shape in SHAPES)
 
 
 def _cut(whole: _Box, rooms: int, rng: np.random.Generator) -> list[_Box]:

@@ -29,6 +29,10 @@ _COLOURS = {
     "yellow": (240, 220, 30),
     "purple": (150, 40, 190),
     "orange": (245, 140, 20),
+    "black": (25, 25, 25),
+    "rose": (255, 100, 175),
+    "teal": (0, 140, 140),
+    "lime": (160, 255, 60),
 }
 # Pale, so that no wall is taken for a landmark.
 _WALLS = np.array(

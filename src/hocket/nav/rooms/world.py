@@ -19,6 +19,7 @@ from hocket.nav.environment import (
     Segments,
 )
 from hocket.nav.rooms.episodes import RoomsEpisode, RoomsOptions, make_episode
+from hocket.nav.rooms.plan import CELL_M, DOOR_CELLS, LANDMARK_RADIUS_M, Door, Plan
 from hocket.nav.rooms.view import Sighting, View, wall_faces
 from hocket.nav.rooms.ways import AGENT_M, Ways
 
@@ -29,6 +30,9 @@ _VISIT_M = 0.9
 _BERTH_M = 0.12
 # More than half a turn: an expert that corrects less would correct back at the next step.
 _STRAY_SHARE = 0.75
+# Half of what a step forward may meet.
+_NARROW_DEG = 20.0
+_REACH_M = 0.05
 
 
 class RoomsEnv:
@@ -97,6 +101,55 @@ class RoomsEnv:
         """Return which landmarks the agent sees, from left to right."""
         return self._view.sightings(self._at, self.heading_deg)
 
+    @property
+    def plan(self) -> Plan:
+        """The place of its walk."""
+        assert self._episode is not None
+        return self._episode.plan
+
+    def bearing(self, at: Point) -> float:
+        """Return how far to the left of straight ahead a point is, -180 to 180 degrees."""
+        away = at[:2] - self._at
+        turn = np.degrees(np.arctan2(away[1], away[0])) - self.heading_deg
+        return float((turn + 180) % 360 - 180)
+
+    def ahead(self) -> Point:
+        """Return where a step forward would end if nothing were in the way, (2,)."""
+        turn = np.radians(self.heading_deg)
+        way: Point = self._at + self.spec.forward_m * np.array([np.cos(turn), np.sin(turn)])
+        return way
+
+    def free_ahead(self) -> float:
+        """Return how far the nearest thing in the middle of the picture is, in metres."""
+        walls = self._view.depth(self._at, self.heading_deg)
+        middle = walls[len(walls) * 7 // 16 : len(walls) * 9 // 16 + 1]
+        near = [one.depth_m for one in self.sightings() if abs(one.bearing_deg) < _NARROW_DEG]
+        return min(float(middle.min()), *near, np.inf)
+
+    def door(self) -> Door | None:
+        """Return the nearest door of the place; None where there is none."""
+        x, y = self._at
+        return min(self.plan.doors, key=lambda one: np.hypot(one.x - x, one.y - y), default=None)
+
+    def door_gap(self, door: Door) -> float:
+        """Return how far the agent is from the wall that a door is in, in metres."""
+        upright = self.plan.room_at(door.x, door.y + DOOR_CELLS * CELL_M) < 0
+        return float(abs(self._at[0] - door.x) if upright else abs(self._at[1] - door.y))
+
+    def sees(self, at: Point) -> bool:
+        """Return whether a point is in the picture with no wall or landmark before it."""
+        turn = np.radians(self.bearing(at))
+        far = float(np.linalg.norm(at[:2] - self._at))
+        ahead, left = far * np.cos(turn), far * np.sin(turn)
+        walls = self._view.depth(self._at, self.heading_deg)
+        focal = len(walls) / 2 / np.tan(np.radians(self.spec.hfov_deg) / 2)
+        column = int(len(walls) / 2 - left / max(ahead, _REACH_M) * focal)
+        if ahead <= 0 or not 0 <= column < len(walls) or walls[column] < ahead:
+            return False
+        hiding = [one for one in self.sightings() if one.depth_m < ahead]
+        width = np.degrees(np.arctan2(LANDMARK_RADIUS_M, max(ahead, _REACH_M)))
+        return all(abs(one.bearing_deg - np.degrees(turn)) > width for one in hiding)
+
     def step(self, action: NavAction) -> NavStep:
         """Act."""
         met = self._act(action)
@@ -154,7 +207,7 @@ class RoomsEnv:
         away = ways.next_corner(self._at, goal) - self._at
         bearing = np.degrees(np.arctan2(away[1], away[0])) - self.heading_deg
         bearing = (bearing + 180) % 360 - 180
-        turn = self._free_turn(float(bearing))
+        turn = self.free_turn(float(bearing))
         if not turn:
             return NavAction.FORWARD
         hidden = abs(bearing) > self.spec.hfov_deg / 2
@@ -177,7 +230,7 @@ class RoomsEnv:
         self._at, self.heading_deg, self._visited, self._episode = kept
         return merge(actions)
 
-    def _free_turn(self, bearing_deg: float) -> float:
+    def free_turn(self, bearing_deg: float) -> float:
         """Return the turn nearest to a bearing after which a step forward meets nothing."""
         step = self.spec.turn_deg
         if abs(bearing_deg) <= _STRAY_SHARE * step:

@@ -16,7 +16,7 @@ from hocket.infer.sampling import Sampling
 from hocket.infer.tools import ToolCall as FoundCall
 from hocket.serve.answers import FINGERPRINT, fresh_id, top_scores, usage_of
 from hocket.serve.drawing import chat_sampling, offered_tools
-from hocket.serve.messages import conversation_of
+from hocket.serve.messages import check_end, conversation_of
 from hocket.serve.said import Said, Voice, whole
 from hocket.serve.service import Parts, Running, Service, or_gone
 from hocket.serve.stream import DONE, WAITING, EventStream, frame
@@ -30,11 +30,12 @@ from hocket.serve.wire.chat import (
     TokenLogprob,
     ToolCall,
 )
+from hocket.serve.wire.error import STREAMED
 
 router = APIRouter(tags=["answers"])
 
 
-@router.post("/v1/chat/completions", response_model=ChatCompletion)
+@router.post("/v1/chat/completions", response_model=ChatCompletion, responses=STREAMED)
 async def chat(request: Request, body: ChatRequest, service: Parts) -> Response:
     """Answer a dialogue, whole or as a stream of chunks."""
     return await or_gone(request, _answer(body, service, request.state.key))
@@ -46,6 +47,7 @@ async def _answer(body: ChatRequest, service: Service, key: str) -> Response:
     tools = offered_tools(body)
     if tools:
         variant.check_tools()
+    check_end(body, sampling)
     service.metrics.unknown_fields(body.model_extra or ())
     with ExitStack() as stack:
         running = await service.begin(

@@ -25,12 +25,13 @@ from hocket.serve.wire.completions import (
     CompletionLogprobs,
     CompletionRequest,
 )
+from hocket.serve.wire.error import STREAMED
 
 router = APIRouter(tags=["answers"])
 _DEFAULT_TOKENS = 16  # OpenAI's
 
 
-@router.post("/v1/completions", response_model=Completion)
+@router.post("/v1/completions", response_model=Completion, responses=STREAMED)
 async def completions(request: Request, body: CompletionRequest, service: Parts) -> Response:
     """Go on with texts, whole or as a stream of chunks."""
     return await or_gone(request, _answer(body, service, request.state.key))

@@ -23,13 +23,14 @@ from hocket.serve.said import Said, Voice, whole
 from hocket.serve.service import Parts, Running, Service, or_gone
 from hocket.serve.stream import WAITING, EventStream, frame
 from hocket.serve.wire.chat import ChatRequest
+from hocket.serve.wire.error import STREAMED
 from hocket.serve.wire.responses import ResponseRequest
 
 router = APIRouter(tags=["answers"])
 _Json = dict[str, Any]
 
 
-@router.post("/v1/responses")
+@router.post("/v1/responses", responses=STREAMED)
 async def responses(request: Request, body: ResponseRequest, service: Parts) -> Response:
     """Answer input, whole or as a stream of events."""
     return await or_gone(request, _answer(body, service, request.state.key))

@@ -21,9 +21,14 @@ from hocket.serve.errors import ApiError
 from hocket.serve.said import Voice, whole
 from hocket.serve.service import Parts, Running, Service, or_gone
 from hocket.serve.stream import DONE, WAITING, EventStream, frame
+from hocket.serve.wire.error import STREAMED
 
 router = APIRouter(tags=["answers"])
 _FORMATS = ("json", "text", "verbose_json")
+WRITTEN: dict[int | str, dict[str, Any]] = {
+    200: {**STREAMED[200], "content": {"text/event-stream": {}, "text/plain": {}}}
+}
+"""For the description of this endpoint."""
 
 
 class TranscriptionRequest(BaseModel):
@@ -48,9 +53,12 @@ class TranscriptionRequest(BaseModel):
     stream: bool = False
 
 
-@router.post("/v1/audio/transcriptions")
+_Form = Annotated[TranscriptionRequest, Form(media_type="multipart/form-data")]
+
+
+@router.post("/v1/audio/transcriptions", responses=WRITTEN)
 async def transcriptions(
-    request: Request, form: Annotated[TranscriptionRequest, Form()], service: Parts
+    request: Request, form: _Form, service: Parts
 ) -> Response:
     """Write down what is said in a recording."""
     if form.response_format not in _FORMATS:

@@ -54,7 +54,7 @@ export function update(turn) {
 	const { first, seconds, out, into, guessed } = turn.stats ?? {};
 	if (first === undefined) return;
 	// Of the tokens after the first.
-	const speed = out > 1 && seconds > 0 && t("speed", { n: ((out - 1) / seconds).toFixed(1) });
+	const speed = out > 1 && seconds > .01 && t("speed", { n: ((out - 1) / seconds).toFixed(1) });
 	const found = [into && t("tokensIn", { n: into }), t("tokensOut", { n: (guessed ? "\u2248" : "") + out }), speed, t("first", { n: Number(first).toFixed(2) })];
 	foot.textContent = found.filter(Boolean).join(" \u00b7 ");
 }

@@ -41,6 +41,10 @@ class ChatRequest(Drawing):
         chat_template_kwargs: ``enable_thinking`` of the template.
         reasoning_effort: ``none`` answers without thinking.
         thinking_budget: tokens of a thought.
+        continue_final_message: whether the last message is an assistant's that is gone on with, as
+            vLLM has it; None goes on where it is one.
+        add_generation_prompt: whether a turn of the assistant is opened behind the last message;
+            vLLM's clients say no where it is gone on with.
     """
 
     messages: list[ChatMessage]
@@ -55,6 +59,8 @@ class ChatRequest(Drawing):
     chat_template_kwargs: dict[str, Any] | None = None
     reasoning_effort: str | None = None
     thinking_budget: Annotated[int, Field(ge=0)] | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
 
 
 class Usage(BaseModel):
