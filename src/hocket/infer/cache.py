@@ -112,17 +112,16 @@ class PrefixCache:
 
     def knows(self, keys: Keys) -> bool:
         """Say whether all tokens of a prompt are known."""
-        return any(
-            shared(keys, np.frombuffer(other, np.int64)) == len(keys) for other in self.kept.names()
-        )
+        whole = keys.tobytes()
+        return any(other.startswith(whole) for other in self.kept.names())
 
     def put(self, keys: Keys, prefix: Prefix) -> None:
         """Keep a prompt, in the place of those that are beginnings of it."""
+        whole = keys.tobytes()
         for other in self.kept.names():
-            begun = np.frombuffer(other, np.int64)
-            if shared(keys, begun) == len(begun):
+            if whole.startswith(other):
                 self.kept.drop(other)
-        self.kept.put(keys.tobytes(), (keys, prefix), prefix.bytes + keys.nbytes)
+        self.kept.put(whole, (keys, prefix), prefix.bytes + keys.nbytes)
         while len(self.kept) > MOST_PREFIXES:
             self.kept.drop(self.kept.names()[0])
 
@@ -134,5 +133,6 @@ class PrefixCache:
 def shared(one: Keys, other: Keys) -> int:
     """Return how many numbers two prompts have in common at their beginnings."""
     length = min(len(one), len(other))
-    differ = np.flatnonzero(one[:length] != other[:length])
-    return int(differ[0]) if len(differ) else length
+    differ = one[:length] != other[:length]
+    first = int(differ.argmax()) if length else 0
+    return first if length and differ[first] else length
