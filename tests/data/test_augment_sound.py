@@ -78,6 +78,19 @@ def test_a_slower_sound_is_as_slow_as_its_limit_admits() -> None:
     assert peak_hz(slow) == pytest.approx(500 * RATE / 17000, abs=2)
 
 
+def test_a_slower_sound_may_keep_its_pitch() -> None:
+    slow = apply("speed", TONE, low=0.8, high=0.8, keep_pitch=True)
+    assert len(slow) == int(len(TONE) / 0.8)
+    assert peak_hz(slow) == pytest.approx(500, abs=3)
+
+
+@pytest.mark.parametrize("name", ["speed", "pitch"])
+def test_a_share_of_the_sounds_is_changed(name: str) -> None:
+    short = TONE[:4000]
+    changed = [apply(name, short, seed=seed, chance=0.3) is not short for seed in range(200)]
+    assert 0.2 < sum(changed) / 200 < 0.4
+
+
 @pytest.mark.parametrize("rate", [8000, 16000, 24000])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_pitch_moves_a_tone_and_keeps_its_length_and_loudness(rate: int, seed: int) -> None:

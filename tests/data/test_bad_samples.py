@@ -49,6 +49,17 @@ def test_every_bad_sample_is_listed_once(tmp_path: Path) -> None:
     assert [json.loads(line)["row"] for line in lines] == [3, 5]
 
 
+def test_what_another_rank_lost_is_lost_here_too(tmp_path: Path) -> None:
+    first, second = (tmp_path / name for name in ("bad_samples.jsonl", "bad_samples.1.jsonl"))
+    BadSamples(FaultPolicy(file=second)).add(bad(5, lost=True))
+    second.write_text(half := second.read_text() + '{"dataset": "a", "ro')
+    resumed = BadSamples(FaultPolicy(file=first))
+    assert resumed.lost == {5: "row 5: broken."}
+    resumed.add(bad(5, lost=True))
+    assert not first.exists()
+    assert second.read_text() == half, "the other rank's list is not ours to mend"
+
+
 def test_half_a_line_is_written_again(tmp_path: Path) -> None:
     file = tmp_path / "bad.jsonl"
     policy = FaultPolicy(file=file)

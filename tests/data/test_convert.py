@@ -236,6 +236,24 @@ def test_paths_resolve_from_the_new_place_and_through_links(data: Path, tmp_path
     assert json.loads(out.read_text())[0]["image"] == "../../in/images/a.png"
 
 
+def test_walks_of_a_file_in_this_folder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = (data / "images/a.png").read_bytes()
+    for name, frame in (("here", "f0.jpg"), ("there", "deep/f0.jpg")):
+        (tmp_path / name / frame).parent.mkdir(parents=True)
+        (tmp_path / name / frame).write_bytes(picture)
+        walk = {"video_id": "1", "frames": [frame], "q": "Go", "a": "The next action is stop."}
+        monkeypatch.chdir(tmp_path / name)
+        out = tmp_path / f"{name}.json"
+        convert(job_of(memory([walk], Path(), "navila"), out, "navila"))
+        (again,) = json.loads(out.read_text())
+        assert again["frames"] == [f"{name}/{frame}"]
+        packed = job_of(memory([walk], Path(), "navila"), tmp_path / "no.json", "navila")
+        with pytest.raises(DataError, match="packed rows hold whole files"):
+            convert(replace(packed, store=Packed()))
+
+
 def test_copies_are_named_by_their_content_and_made_once(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "o.json"
     store = Copied(tmp_path, "media")

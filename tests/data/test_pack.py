@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hocket._errors import DataError
 from hocket.data.budget import Budget, Cuts
+from hocket.data.loader import StepShape
 from hocket.data.pack import Measured, Packer, PackerState
 from hocket.tokens.example import Cost
 
@@ -62,11 +63,22 @@ def test_a_restored_state_packs_the_same_rows(
     assert second.state == straight.state
 
 
-def test_rows_are_at_least_95_percent_full() -> None:
-    draw = np.random.default_rng(0).integers(30, 301, size=6000).tolist()
-    one = packer(draw, 64, budget=1024)
+def test_rows_of_dialogues_and_pictures_are_at_least_97_percent_full() -> None:
+    rng = np.random.default_rng(0)
+    tokens = np.clip(rng.lognormal(5.0, 0.8, size=9000), 30, 800).astype(int)
+    pictures = rng.choice([0, 1, 2], p=[0.2, 0.7, 0.1], size=len(tokens)).astype(int)
+    costs = [
+        Measured(Cost(int(words + 144 * seen), patches=int(576 * seen)))
+        for words, seen in zip(tokens, pictures, strict=True)
+    ]
+    one = Packer(
+        costs.__getitem__,
+        budget=Budget(2048, 576 * 12),
+        pool=StepShape(rows=1, tokens_per_row=2048).pool,
+    )
     rows = list(itertools.islice(iter(one.next_row, None), 500))
-    assert sum(row.cost.tokens for row in rows) / (500 * 1024) >= 0.95
+    assert max(row.cost.patches for row in rows) <= 576 * 12
+    assert sum(row.cost.tokens for row in rows) / (500 * 2048) >= 0.97
 
 
 @given(lengths, st.integers(1, 20))

@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from hocket._errors import DataError, MachineError
@@ -35,3 +40,35 @@ def test_an_error_stops_all_and_comes_through() -> None:
 def test_a_process_that_is_killed_is_told_in_one_sentence() -> None:
     with pytest.raises(MachineError, match=r"was killed.*-j 1"):
         list(in_processes(double, 2, [1, 98, 3], processes=2))
+
+
+def test_ctrl_c_while_processes_start_is_left_to_this_one(tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import time\n"
+        "from hocket.data.processes import in_processes\n"
+        "def work(context, number):\n"
+        "    time.sleep(30)\n"
+        "if __name__ == '__main__':\n"
+        "    print('go', flush=True)\n"
+        "    try:\n"
+        "        list(in_processes(work, 0, range(2), processes=2))\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('stopped')\n"
+    )
+    started = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == "go\n"
+    until = time.monotonic() + 60
+    while not psutil.Process(started.pid).children() and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.1)  # they import
+    os.killpg(started.pid, signal.SIGINT)
+    told, _ = started.communicate(timeout=60)
+    assert told == "stopped\n"

@@ -62,7 +62,7 @@ class FaultPolicy:
 
 
 class BadSamples:
-    """Writes bad samples down and says when there are too many.
+    """Writes bad samples down and says when there are too many; reads the lists of all ranks.
 
     A resumed run meets the same samples again: those that are written down already are not written
     twice, and those whose decoder was lost are left out again without a try, so that the rows of
@@ -80,8 +80,10 @@ class BadSamples:
         self._known: set[int] = set()
         self._first: list[str] = []
         self.lost: dict[int, str] = {}
-        if policy.file is not None and policy.file.exists():
-            self._read(policy.file)
+        if policy.file is not None:
+            # Those of every rank: a run that goes on with fewer or more has other rows on each.
+            for file in sorted(policy.file.parent.glob(f"{policy.file.name.partition('.')[0]}.*")):
+                self._read(file)
 
     def add(self, bad: BadSample) -> None:
         """Write a sample down.
@@ -141,7 +143,7 @@ class BadSamples:
             text = file.read_text("utf-8")
             # What a killed run wrote last may be half a line: it is found again and written whole.
             lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
-            if text and not text.endswith("\n"):
+            if text and not text.endswith("\n") and file == self._policy.file:
                 file.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
             for line in lines:
                 if line["stage"] != self._policy.stage:

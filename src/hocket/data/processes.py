@@ -9,10 +9,12 @@ import functools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import TypeVar, cast
 
 from hocket._errors import MachineError
@@ -56,7 +58,8 @@ def in_processes(
         initargs=(work, context, os.getpid()),
     )
     try:
-        futures = {pool.submit(_call, number): number for number in numbers}
+        with _ctrl_c_later():
+            futures = {pool.submit(_call, number): number for number in numbers}
         for future in as_completed(futures):
             yield futures[future], cast(Result, future.result())
     except BrokenExecutor as error:
@@ -71,6 +74,19 @@ def in_processes(
         pool.shutdown(wait=True, cancel_futures=True)
         raise
     pool.shutdown()
+
+
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Keep Ctrl-C back while processes start: they inherit that, and import for seconds."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # What a process of the pool does, all its life.

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from hocket.data.augment import SoundAugmentation, augmentations
+from hocket.data.augment._numbers import Share
 from hocket.data.augment._sound import resampled
 
 _WINDOW_SECONDS = 0.064
@@ -28,21 +29,31 @@ class Pitch(SoundAugmentation):
     """Uniform shift in semitones; the formants move with it.
 
     Attributes:
+        chance: share of the sounds that are changed.
         semitones: largest shift in both directions.
     """
 
     off: ClassVar[Mapping[str, Any]] = {"semitones": 0.0}
+    chance: Share = 1.0
     semitones: Annotated[float, Field(ge=0, le=24, allow_inf_nan=False)] = 3.0
 
     def __call__(
         self, wave: np.ndarray, rng: np.random.Generator, *, limit: int | None, rate: int
     ) -> np.ndarray:
         """Change float32 (L,) and keep its length."""
+        # Drawn only where it decides, so that a chance of 1 gives what it gave without one.
+        if self.chance < 1 and rng.random() >= self.chance:
+            return wave
         factor = 2 ** (rng.uniform(-self.semitones, self.semitones) / 12)
         if factor == 1:
             return wave
-        window = 1 << max(4, round(rate * _WINDOW_SECONDS).bit_length() - 1)
-        return resampled_to(stretched(wave, factor, window=window), factor, len(wave))
+        slower = stretched(wave, factor, window=window_samples(rate))
+        return resampled_to(slower, factor, len(wave))
+
+
+def window_samples(rate: int) -> int:
+    """Return the samples of the vocoder's window, a power of two, at so many a second."""
+    return 1 << max(4, round(rate * _WINDOW_SECONDS).bit_length() - 1)
 
 
 def resampled_to(wave: np.ndarray, factor: float, count: int) -> np.ndarray:

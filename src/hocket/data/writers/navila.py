@@ -31,6 +31,12 @@ def navila(conversation: Conversation, refer: Refer) -> Written:
     refuse_tools(conversation)
     root = _root_of(conversation, paths)
     at = f"{conversation.source} (id {conversation.id!r}): meta.frames"
+    if refer.packed:
+        raise DataError(
+            f"{at}: the walk is kept as {len(paths)} pictures, and packed rows hold whole files. "
+            "Write json or jsonl with --copy-media, or only the pictures that it shows with "
+            "--to llava."
+        )
     referred = [refer(Image.from_path(root / path), at) for path in paths]
     values = {"frames": referred, "q": instruction, "a": conversation.messages[1].text}
     row = row_around(conversation, {"id", "a", "conversations", *MEDIA_KEYS}, values)
@@ -58,4 +64,5 @@ def _root_of(conversation: Conversation, paths: list[str]) -> Path:
             f"{conversation.source} (id {conversation.id!r}): meta.frames ends with "
             f"{paths[-1]!r}, but the walk shows {shown} last. Correct the row."
         )
-    return Path(shown[: len(shown) - len(paths[-1])] or "/")
+    # Nothing is left of a path that starts here, or of one that is absolute.
+    return Path(shown[: len(shown) - len(paths[-1])])
