@@ -13,7 +13,7 @@ from tests.chaos.suite import stop_runs
 from tests.chaos.trainer import cases
 
 MEMORY = Path("/dev/shm")
-SECONDS = 45  # behind these no chain begins: a busy machine stops fewer
+SECONDS = 400  # behind these no chain begins
 
 
 @pytest.fixture
@@ -38,4 +38,4 @@ def test_twenty_stops(quick_folder: Path) -> None:
         tell=lines.append,
     )
     assert figures.good, "\n".join(lines + figures.failed)
-    assert sum(one.stops for one in figures.tallies.values()) >= 2
+    assert sum(one.stops for one in figures.tallies.values()) >= 20
