@@ -83,11 +83,11 @@ pytest: $(DEV_STAMP)  ## the tests alone
 
 test: lint type arch pytest  ## everything CI runs
 
-bench: $(DEV_STAMP)  ## every script in benchmarks/, one after the other
-	@set -e; for script in benchmarks/*.py; do \
-		test -e "$$script" || { echo "no scripts in benchmarks/ yet"; break; }; \
+bench: $(DEV_STAMP)  ## every script in benchmarks/, then docs/performance.md of what they found
+	@set -e; for script in $(filter-out benchmarks/report.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$script"; $(BIN)/python "$$script"; \
 	done
+	$(BIN)/python benchmarks/report.py
 
 chaos: $(DEV_STAMP)  ## stop runs 200 times and write the tables of docs/reliability.md (nightly)
 	$(BIN)/python -m tests.chaos --kills 200 --minutes 300 --write docs/reliability.md

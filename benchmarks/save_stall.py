@@ -7,11 +7,14 @@ checkpoint is on the disk, as trainers that save in their loop do. The target is
 ::
 
     python benchmarks/save_stall.py [--layers 11] [--saves 4] [--folder FOLDER]
+
+Writes benchmarks/results/save_stall.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
@@ -112,7 +115,7 @@ def main() -> int:
     parser.add_argument("--saves", type=int, default=4)
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
-    median = {}
+    median, most = {}, {}
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         loop = Loop(given.layers, Path(folder))
         size = sum(one.numel() for one in loop.model.parameters()) / 1e6
@@ -120,12 +123,15 @@ def main() -> int:
         print("way                     waits, median / most    step beside it, median")
         for way in WAYS:
             waits, steps = loop.measure(way, given.saves)
-            median[way] = statistics.median(waits)
+            median[way], most[way] = statistics.median(waits), max(waits)
             print(
                 f"{way:22}  {median[way]:7.3f} s / {max(waits):7.3f} s   "
                 f"{statistics.median(steps):7.3f} s",
                 flush=True,
             )
+    document = {"parameters_m": size, "median_s": median, "most_s": most}
+    results = Path(__file__).parent / "results"
+    (results / "save_stall.json").write_text(json.dumps(document, indent=1) + "\n")
     return 0 if median[WAYS[0]] <= 0.2 else 1
 
 

@@ -54,6 +54,11 @@ def num_threads() -> int | None:
     return _whole_number("HOCKET_THREADS", least=1)
 
 
+def accelerate_precision() -> str:
+    """Return accelerate's own number format, ``ACCELERATE_MIXED_PRECISION``; empty when not set."""
+    return os.environ.get("ACCELERATE_MIXED_PRECISION", "").strip().lower()
+
+
 def llama_server() -> str | None:
     """Return the path of llama.cpp's server in ``HOCKET_LLAMA_SERVER``, or None when not set."""
     return os.environ.get("HOCKET_LLAMA_SERVER") or None

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 import hocket.parts.connector
-from hocket.cli._aliases import FLAGS, NO_MEANING
+from hocket.cli._flags import FLAGS, NO_MEANING, STAGED
 from hocket.cli._verbs import add_verb, list_verbs
 from hocket.parts.connector import build_connector, connectors
 from hocket.parts.features import Features
@@ -73,7 +73,7 @@ def test_commands_and_their_options_exist(page: Path) -> None:
             command, words = found, words[1:]
         known = {option for parameter in command.params for option in parameter.opts}
         if line.startswith("hocket train "):
-            known |= {f"--{flag}" for flag in (*FLAGS, *NO_MEANING, "stage_name")}
+            known |= {f"--{flag}" for flag in (*FLAGS, *STAGED, *NO_MEANING, "stage_name")}
         used = {word.split("=")[0] for word in words if word.startswith("--")}
         assert used <= known | {"--help", "--version"}, line
 

@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +52,45 @@ def starts_a_program() -> str:
     return "started"
 
 
+def changes(path: str) -> tuple[tuple[str, str], ...]:
+    """Try everything that would leave something else than it was."""
+    file = Path(path)
+    tries: dict[str, Callable[[], object]] = {
+        "write": lambda: file.write_text("x"),
+        "append": lambda: os.open(path, os.O_WRONLY | os.O_APPEND),
+        "update": lambda: os.open(path, os.O_RDWR),
+        "create": lambda: os.open(f"{path}.new", os.O_CREAT | os.O_EXCL),
+        "truncate": lambda: os.truncate(path, 0),
+        "unlink": file.unlink,
+        "rename": lambda: file.rename(f"{path}.old"),
+        "link": lambda: Path(f"{path}.link").hardlink_to(path),
+        "symlink": lambda: Path(f"{path}.link").symlink_to(path),
+        "mkdir": lambda: Path(f"{path}.folder").mkdir(),
+        "rmdir": file.parent.rmdir,
+        "chmod": lambda: file.chmod(0o777),
+        "chown": lambda: os.chown(path, 1, 1),
+        "utime": lambda: os.utime(path, (1, 1)),
+        "mkfifo": lambda: os.mkfifo(f"{path}.pipe"),
+        "setxattr": lambda: os.setxattr(path, "user.a", b"b"),
+        "memory": lambda: os.open(f"/proc/{os.getppid()}/mem", os.O_RDWR),
+        "signal": lambda: os.kill(os.getppid(), 0),
+        "signal to a thread": lambda: signal.pthread_kill(threading.get_ident(), signal.SIGCONT),
+    }
+    found: dict[str, str] = {}
+    for name, attempt in tries.items():
+        try:
+            attempt()
+        except OSError as error:
+            found[name] = type(error).__name__
+        else:
+            found[name] = "done"
+    return tuple(found.items())
+
+
+def reads(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
 def takes_memory() -> int:
     try:
         return len(np.ones(2**28))
@@ -70,6 +111,16 @@ def number() -> int:
 def test_no_connection_and_no_program(guard: Guard) -> None:
     assert guard.call("x", connects) == "PermissionError"
     assert guard.call("x", starts_a_program) == "PermissionError"
+
+
+def test_nothing_is_changed_and_nobody_is_signalled(guard: Guard, tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "file"
+    file.parent.mkdir()
+    file.write_bytes(b"kept")
+    found = dict(guard.call("x", changes, str(file)))
+    assert set(found.values()) == {"PermissionError"}, found
+    assert [*file.parent.iterdir()] == [file]
+    assert guard.call("x", reads, str(file)) == b"kept"
 
 
 def test_memory_is_capped_and_the_process_lives_on(guard: Guard) -> None:

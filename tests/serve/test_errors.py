@@ -72,7 +72,7 @@ BAD: dict[str, tuple[dict[str, Any], str | None, str]] = {
             },
         ),
         "messages[1].tool_calls",
-        "calls of tools",
+        "what the tools returned",
     ),
     "no content": (turns({"role": "user"}), "messages[0].content", "empty"),
     "part is a number": (ask(3), "messages[0].content[0]", "object"),

@@ -110,9 +110,7 @@ class PromptMaker:
         if not goes_on:
             check_open(conversation)
         with self._words:
-            found = self._processor.measure(
-                conversation, for_answer=not goes_on, thinking=thinking
-            )
+            found = self._processor.measure(conversation, for_answer=not goes_on, thinking=thinking)
         if goes_on and found.labels[-1] == IGNORED:
             raise DataError(
                 f"{conversation.source}: its last answer cannot be gone on with: it is empty, or "

@@ -1,7 +1,8 @@
 """Lets a process that decodes do little else: capped memory and time, no network, no programs.
 
 For files from strangers, as a server takes them: whoever takes a decoder over finds a process that
-cannot connect, start a program, look into another process or take the machine's memory. Linux alone
+cannot connect, start a program, change a file, signal or look into another process, or take the
+machine's memory. It can still read files: libraries are loaded when they are needed. Linux alone
 can forbid system calls; other systems keep the caps that they know. Knows the kernel's limits; must
 not know media or models.
 """
@@ -27,26 +28,62 @@ _LOAD_WORD = 0x20
 _JUMP_IF_EQUAL = 0x15
 _JUMP_IF_AT_LEAST = 0x35
 _RETURN = 0x06
-_AT_NUMBER, _AT_ARCHITECTURE = 0, 4
+_JUMP_IF_ANY_BIT = 0x45
+_AT_NUMBER, _AT_ARCHITECTURE, _AT_ARGUMENTS = 0, 4, 16
+# O_WRONLY, O_RDWR, O_CREAT, O_TRUNC and O_APPEND; the same on both processors.
+_WRITING = 0o3103
 # From here on x86-64 has the same calls once more, for pointers of 32 bits.
 _SECOND_NUMBERS = 0x40000000
 
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """Numbers of one processor: its own, that of seccomp(2), and those that are refused."""
+    """Numbers of one processor.
+
+    Attributes:
+        architecture: its own.
+        seccomp: that of seccomp(2).
+        refused: calls that are refused.
+        opening: calls that open a file, each with the place of its flags among its arguments.
+    """
 
     architecture: int
     seccomp: int
     refused: tuple[int, ...]
+    opening: tuple[tuple[int, int], ...]
 
 
-# Refused: io_uring's three, socket, connect, bind, execve, execveat, ptrace, process_vm_readv and
-# process_vm_writev.
-_RING = (425, 426, 427)
+# On all processors: pidfd_send_signal, io_uring's three, pidfd_open, openat2, fchmodat2.
+_NEW = (424, 425, 426, 427, 434, 437, 452)
 _MACHINES = {
-    "x86_64": _Machine(0xC000003E, 317, (*_RING, 41, 42, 49, 59, 322, 101, 310, 311)),
-    "aarch64": _Machine(0xC00000B7, 277, (*_RING, 198, 203, 200, 221, 281, 117, 270, 271)),
+    "x86_64": _Machine(
+        0xC000003E,
+        317,
+        (
+            *_NEW,
+            *(41, 42, 49, 59, 322, 101, 310, 311),  # socket to bind, exec, ptrace, process_vm
+            *(62, 129, 200, 234, 297),  # kill, rt_sigqueueinfo, tkill, tgkill, rt_tgsigqueueinfo
+            *(82, 83, 84, 85, 86, 87, 88, 258, 263, 264, 265, 266, 316),  # rename, mkdir, link
+            *(76, 90, 91, 92, 93, 94, 260, 268, 280),  # truncate, chmod, chown, utimensat
+            *(133, 259, 188, 189, 190, 197, 198, 199),  # mknod, setxattr, removexattr
+            *(155, 161, 165, 166, 272, 308),  # pivot_root, chroot, mount, umount, unshare, setns
+        ),
+        ((2, 1), (257, 2)),
+    ),
+    "aarch64": _Machine(
+        0xC00000B7,
+        277,
+        (
+            *_NEW,
+            *(198, 203, 200, 221, 281, 117, 270, 271),
+            *(129, 138, 130, 131, 240),
+            *(34, 35, 36, 37, 38, 276),
+            *(45, 52, 53, 54, 55, 88),
+            *(33, 5, 6, 7, 14, 15, 16),
+            *(41, 51, 40, 39, 97, 268),
+        ),
+        ((56, 2),),
+    ),
 }
 
 _state = {"closed": False}
@@ -90,18 +127,7 @@ def _forbid() -> bool:
     machine = _MACHINES.get(platform.machine())
     if sys.platform != "linux" or machine is None:
         return False
-    rules = [
-        _rule(_LOAD_WORD, 0, 0, _AT_ARCHITECTURE),
-        # Another architecture's numbers mean other calls, so all of those are refused.
-        _rule(_JUMP_IF_EQUAL, 1, 0, machine.architecture),
-        _rule(_RETURN, 0, 0, _REFUSE),
-        _rule(_LOAD_WORD, 0, 0, _AT_NUMBER),
-    ]
-    count = len(machine.refused)
-    rules.append(_rule(_JUMP_IF_AT_LEAST, count + 1, 0, _SECOND_NUMBERS))
-    for index, number in enumerate(machine.refused):
-        rules.append(_rule(_JUMP_IF_EQUAL, count - index, 0, number))
-    rules += [_rule(_RETURN, 0, 0, _ALLOW), _rule(_RETURN, 0, 0, _REFUSE)]
+    rules = _rules(machine)
     code = ctypes.create_string_buffer(b"".join(rules))
     program = struct.pack("HxxxxxxP", len(rules), ctypes.addressof(code))
     libc = ctypes.CDLL(None, use_errno=True)
@@ -114,6 +140,32 @@ def _forbid() -> bool:
         program,
     )
     return done == 0
+
+
+def _rules(machine: _Machine) -> list[bytes]:
+    """Return the program that the kernel asks about every call; its last line refuses."""
+    count = len(machine.refused) + 4 * len(machine.opening)
+    rules = [
+        _rule(_LOAD_WORD, 0, 0, _AT_ARCHITECTURE),
+        # Another architecture's numbers mean other calls, so all of those are refused.
+        _rule(_JUMP_IF_EQUAL, 1, 0, machine.architecture),
+        _rule(_RETURN, 0, 0, _REFUSE),
+        _rule(_LOAD_WORD, 0, 0, _AT_NUMBER),
+        _rule(_JUMP_IF_AT_LEAST, count + 1, 0, _SECOND_NUMBERS),
+    ]
+    left = count
+    for number in machine.refused:
+        rules.append(_rule(_JUMP_IF_EQUAL, left, 0, number))
+        left -= 1
+    for number, place in machine.opening:
+        rules += [
+            _rule(_JUMP_IF_EQUAL, 0, 3, number),
+            _rule(_LOAD_WORD, 0, 0, _AT_ARGUMENTS + 8 * place),
+            _rule(_JUMP_IF_ANY_BIT, left - 2, 0, _WRITING),
+            _rule(_RETURN, 0, 0, _ALLOW),
+        ]
+        left -= 4
+    return [*rules, _rule(_RETURN, 0, 0, _ALLOW), _rule(_RETURN, 0, 0, _REFUSE)]
 
 
 def _rule(code: int, if_true: int, if_false: int, value: int) -> bytes:

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from hocket._errors import HocketError, MachineError, MediaError
-from hocket.media._old_child import serve as serve
 from hocket.media.link import Call, read_answer, read_bytes, read_calls, send_answer, send_calls
 from hocket.media.shared import Shared
 
@@ -180,8 +179,8 @@ class Guard:
         except (ValueError, MemoryError) as error:
             self._stop(kill=True)
             raise LostDecoderError(
-                f"{name}: the decoder gave an answer that no decoder gives, and was stopped. Remove "
-                "its row, and keep the file for a look: it may have been made to do this."
+                f"{name}: the decoder gave an answer that no decoder gives, and was stopped. "
+                "Remove its row, and keep the file for a look: it may have been made to do this."
             ) from error
         except BaseException:
             # Ctrl-C in the middle of an answer: what is left of it must not answer the next.

@@ -18,6 +18,7 @@ PARTS = {
     "joint_connector": "model.joint_projector",
 }
 LAST_BLOCK = ".last_block"
+_NUMBERED = re.compile(r"(.+)\.layer\.(-?\d+)")
 _BLOCK = re.compile(r"(.*\.(?:layers|layer|blocks|block|h))\.(\d+)\.")
 
 
@@ -42,6 +43,7 @@ _NAMES = {
     "vision_tower": Named((_TOWER,)),
     "visual_tokenizer": Named((_TOWER, _BRIDGE), (_TABLE,)),
     "visual_tokenizer.vit": Named((_TOWER,)),
+    "visual_tokenizer.backbone": Named((_TOWER,)),
     "visual_tokenizer.head": Named((_BRIDGE,), (_TABLE,)),
     "vte": Named((_TABLE,)),
     "audio_encoder": Named(("model.audio_tower.*",)),
@@ -50,7 +52,11 @@ _NAMES = {
 
 
 def known_names() -> list[str]:
-    """Return every name; each tower's and the language model's may have ``.last_block`` behind."""
+    """Return every name; a tower's or the language model's may have more behind it.
+
+    That is ``.last_block``, or ``.layer.N`` as in the Ovis 2 trainer, counted from 0, or from the
+    end where N is negative.
+    """
     return sorted(_NAMES)
 
 
@@ -58,12 +64,16 @@ def parameters_of(match: str, names: Iterable[str]) -> list[str]:
     """Return the parameter names that a part's name, or a shell-style pattern, stands for.
 
     Args:
-        match: such as ``language``, ``visual_tokenizer.vit.last_block`` or ``model.*_tower.*``.
+        match: such as ``language``, ``visual_tokenizer.vit.last_block``, ``vision.layer.0`` or
+            ``model.*_tower.*``.
         names: parameter names of the composite.
     """
     listed = list(names)
     if match.endswith(LAST_BLOCK):
-        return _last_block(parameters_of(match.removesuffix(LAST_BLOCK), listed))
+        return _block(parameters_of(match.removesuffix(LAST_BLOCK), listed), -1)
+    numbered = _NUMBERED.fullmatch(match)
+    if numbered and numbered[1] in _NAMES:
+        return _block(parameters_of(numbered[1], listed), int(numbered[2]))
     named = _NAMES.get(match, Named((match,)))
     return [
         name
@@ -73,8 +83,8 @@ def parameters_of(match: str, names: Iterable[str]) -> list[str]:
     ]
 
 
-def _last_block(names: list[str]) -> list[str]:
-    """Return the parameters of the last layer of the deepest stack among some."""
+def _block(names: list[str], number: int) -> list[str]:
+    """Return the parameters of a layer of the deepest stack among some; none if it lacks it."""
     numbers: dict[str, int] = {}
     for name in names:
         if found := _BLOCK.match(name):
@@ -82,4 +92,5 @@ def _last_block(names: list[str]) -> list[str]:
     if not numbers:
         return []
     stack = max(numbers, key=lambda key: numbers[key])
-    return [name for name in names if name.startswith(f"{stack}.{numbers[stack]}.")]
+    place = number if number >= 0 else numbers[stack] + 1 + number
+    return [name for name in names if name.startswith(f"{stack}.{place}.")]

@@ -22,7 +22,6 @@ from hocket.tokens.cutter import FeatureSource
 from hocket.tokens.example import Example
 from hocket.tokens.processor import HocketProcessor
 
-
 # What a language model says, in its own words, of an argument that its layers do not hand on.
 _REFUSALS = (AlignmentError, RuntimeError, TypeError, ValueError)
 

@@ -76,20 +76,24 @@ def conversation_of(
             param=at,
             code="context_length_exceeded",
         )
-    goes_on = turns[-1].role is Role.ASSISTANT
-    if goes_on and messages[-1].tool_calls:
-        raise ApiError(
-            f"{at}[{len(turns) - 1}]: calls of tools cannot be gone on with. Add what they returned.",
-            param=f"{at}[{len(turns) - 1}].tool_calls",
-        )
     made = Conversation(
         id=at,
         messages=turns,
         tools=tuple(dict(tool) for tool in tools),
         source=at,
-        meta={"end_tag": False} if goes_on else {},
+        meta={"end_tag": False} if _goes_on(messages, at) else {},
     )
     return guarded(made, decoder)
+
+
+def _goes_on(messages: Sequence[ChatMessage], at: str) -> bool:
+    """Say whether the last message is an answer that is to be gone on with."""
+    last = messages[-1]
+    goes_on = _ROLES.get(last.role) is Role.ASSISTANT
+    if goes_on and last.tool_calls:
+        at = f"{at}[{len(messages) - 1}].tool_calls"
+        raise ApiError(f"{at}: cannot be gone on with. Add what the tools returned.", param=at)
+    return goes_on
 
 
 def check_end(request: ChatRequest, sampling: Sampling) -> None:

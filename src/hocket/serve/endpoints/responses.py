@@ -18,7 +18,7 @@ from hocket.serve.answers import fresh_id, top_scores, usage_of
 from hocket.serve.drawing import chat_sampling, offered_tools
 from hocket.serve.errors import ApiError
 from hocket.serve.items import as_chat
-from hocket.serve.messages import conversation_of
+from hocket.serve.messages import check_end, conversation_of
 from hocket.serve.said import Said, Voice, whole
 from hocket.serve.service import Parts, Running, Service, or_gone
 from hocket.serve.stream import WAITING, EventStream, frame
@@ -43,6 +43,7 @@ async def _answer(body: ResponseRequest, service: Service, key: str) -> Response
     tools = offered_tools(chat)
     if tools:
         variant.check_tools()
+    check_end(chat, sampling)
     at = "input" if isinstance(body.input, list) and not body.instructions else "messages"
     with ExitStack() as stack:
         running = await service.begin(

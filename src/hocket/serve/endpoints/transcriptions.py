@@ -57,9 +57,7 @@ _Form = Annotated[TranscriptionRequest, Form(media_type="multipart/form-data")]
 
 
 @router.post("/v1/audio/transcriptions", responses=WRITTEN)
-async def transcriptions(
-    request: Request, form: _Form, service: Parts
-) -> Response:
+async def transcriptions(request: Request, form: _Form, service: Parts) -> Response:
     """Write down what is said in a recording."""
     if form.response_format not in _FORMATS:
         raise ApiError(
