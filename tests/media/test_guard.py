@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -210,3 +212,18 @@ def test_a_process_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch)
 def test_it_starts_without_torch(guard: Guard) -> None:
     assert guard.call("numpy", loaded, "numpy")
     assert not guard.call("torch", loaded, "torch")
+
+
+def test_a_guard_in_a_cycle_of_garbage_ends_its_process_quietly() -> None:
+    guard = Guard(deadline_seconds=20)
+    guard.call("none", len, ())
+    child = guard._child
+    assert child is not None
+    number = child.process.pid
+    ring: list[object] = [guard, child.process, child.link]
+    ring.append(ring)
+    del guard, child, ring
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gc.collect()
+    assert not psutil.pid_exists(number)

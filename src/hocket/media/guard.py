@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -94,6 +95,9 @@ class Guard:
     def __init__(self, *, deadline_seconds: float) -> None:
         self.deadline_seconds = deadline_seconds
         self._child: _Child | None = None
+        # Ends the child when this object is gone. No `__del__`: in a cycle of garbage that of the
+        # child's parts might come first.
+        self._gone: weakref.finalize[..., Guard] | None = None
         # Sent and not yet answered, in the order of the answers.
         self._asked: deque[_Call] = deque()
         self._lock = threading.Lock()
@@ -208,14 +212,15 @@ class Guard:
 
     def _running(self) -> _Child:
         if self._child is not None and self._child.parent != os.getpid():
-            # Inherited by a fork: the process is the parent's, and this end of the link a copy.
-            self._child.close()
-            self._child.process.returncode = 0
-            self._child = None
-            self._asked.clear()
+            self._stop(kill=False)
         if self._child is None:
-            self._child = self._started()
+            self._keep(self._started())
+        assert self._child is not None
         return self._child
+
+    def _keep(self, child: _Child) -> None:
+        self._child = child
+        self._gone = weakref.finalize(self, _end, child, kill=True)
 
     def _started(self) -> _Child:
         ours, theirs = socket.socketpair()
@@ -244,8 +249,7 @@ class Guard:
         except OSError:
             ready = False
         if not ready:
-            self._child = child
-            code = self._stop(kill=True)
+            code = _end(child, kill=True)
             raise MachineError(
                 f"the process that decodes does not start ({_ending(code)}). "
                 f"Run hocket doctor, or set data.decode_deadline_seconds=0."
@@ -259,18 +263,9 @@ class Guard:
         if self._child is None:
             return None
         child, self._child = self._child, None
-        child.close()
-        if child.parent != os.getpid():
-            child.process.returncode = 0
-            return None
-        if kill:
-            child.process.kill()
-        try:
-            return child.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            # It waits for a disk that does not answer: the kernel ends it when that comes back.
-            child.process.kill()
-            return None
+        if self._gone is not None:
+            self._gone.detach()
+        return _end(child, kill=kill)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the settings: another process has a child of its own."""
@@ -280,9 +275,22 @@ class Guard:
         """Take the settings."""
         self.__init__(deadline_seconds=state["deadline_seconds"])  # type: ignore[misc]  # the state is its only argument
 
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
-            self._stop(kill=True)
+
+def _end(child: _Child, *, kill: bool) -> int | None:
+    """Let go of a process and return its exit code, or None when it does not end."""
+    child.close()
+    if child.parent != os.getpid():
+        # Inherited by a fork: the process is the parent's, and this end of the link a copy.
+        child.process.returncode = 0
+        return None
+    if kill:
+        child.process.kill()
+    try:
+        return child.process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        # It waits for a disk that does not answer: the kernel ends it when that comes back.
+        child.process.kill()
+        return None
 
 
 def answer_calls(link_number: int, shared_number: int, deadline_seconds: float) -> None:

@@ -3,9 +3,8 @@
 Letters: B rows, T tokens, D width, V vocabulary, N supervised positions, E samples of the batch.
 
 About half of the positions of a multimodal batch are prompts and media; their logits are never
-needed. The head therefore runs on the (N, D) supervised states, in chunks, so that no (T, V) tensor
-exists. A plain head's logits become their own gradients (`hocket.model.linear_loss`); others are
-thrown away and computed again in the backward pass.
+needed. The head therefore runs on the (N, D) supervised states, in chunks whose logits are thrown
+away and computed again in the backward pass, so that no (T, V) tensor exists.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hocket._errors import ConfigError
-from hocket.model.linear_loss import linear_loss, takes
 from hocket.tokens.batch import IGNORED
 
 CHUNK = 2048
@@ -53,12 +51,6 @@ class LossOptions:
             raise ConfigError(f"label_smoothing is {self.label_smoothing}, expected 0 to below 1.")
         if self.z_loss < 0 or self.moment_std < 0:
             raise ConfigError("z_loss and moment_std cannot be below 0. Correct them.")
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing is added, and samples are not compared."""
-        extra = self.label_smoothing or self.z_loss or (self.moment_std and self.moments)
-        return not (extra or self.compare_samples)
 
 
 class Losses(NamedTuple):
@@ -97,36 +89,26 @@ def supervised_loss(
     # each state has its label.
     states, goals = hidden[:, : target.shape[1]][wanted], target[wanted]
     chosen = options or LossOptions()
-    counts = torch.ones_like(goals) if weights is None else weights[:, 1:][wanted]
-    if len(states) == 0:
-        total, each = 0.0 * hidden.float().sum(), hidden.new_zeros(0, dtype=torch.float32)
-    elif chosen.plain and takes(head):
-        total, each = linear_loss(states, head, goals, counts, chunk=CHUNK)
-    else:
-        total, each = _in_chunks(states, goals, counts, head, chosen)
-    whole = counts.sum() if num_items is None else torch.as_tensor(num_items)
-    whole = whole.to(total.device, torch.float32)
-    # Weights may add up to less than one token; only a step without any is not divided.
-    total = total / torch.where(whole > 0, whole, 1.0)
-    return Losses(total, _per_sample(each, samples, wanted))
-
-
-def _in_chunks(
-    states: Tensor, goals: Tensor, weights: Tensor, head: nn.Module, options: LossOptions
-) -> tuple[Tensor, Tensor]:
-    """Return the weighted loss of (N, D) states, (), and their plain cross entropies, (N)."""
-    total, plain = states.new_zeros((), dtype=torch.float32), []
-    chunks = (torch.split(piece, CHUNK) for piece in (states, goals, weights))
+    total = hidden.new_zeros((), dtype=torch.float32)
+    plain = [total.new_zeros(0)]
+    pieces = (goals, torch.ones_like(goals) if weights is None else weights[:, 1:][wanted])
+    chunks = (torch.split(piece, CHUNK) for piece in (states, *pieces))
     for state, goal, weight in zip(*chunks, strict=True):
         if len(states) <= CHUNK:
-            part, each = _chunk_loss(state, goal, weight, head, options)
+            part, each = _chunk_loss(state, goal, weight, head, chosen)
         else:
             part, each = checkpoint(
-                _chunk_loss, state, goal, weight, head, options, use_reentrant=False
+                _chunk_loss, state, goal, weight, head, chosen, use_reentrant=False
             )
         total = total + part
         plain.append(each)
-    return total, torch.cat(plain)
+    if len(states) == 0:
+        total = total + 0.0 * hidden.sum()
+    whole = pieces[1].sum() if num_items is None else torch.as_tensor(num_items)
+    whole = whole.to(total.device, torch.float32)
+    # Weights may add up to less than one token; only a step without any is not divided.
+    total = total / torch.where(whole > 0, whole, 1.0)
+    return Losses(total, _per_sample(torch.cat(plain), samples, wanted))
 
 
 def _per_sample(each: Tensor, samples: Tensor | None, wanted: Tensor) -> Tensor:
