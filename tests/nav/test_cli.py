@@ -80,8 +80,9 @@ def test_rows_are_not_collected_from_what_is_tested_on(
 def test_a_model_is_trained_and_walks(tmp_path: Path) -> None:
     """The whole recipe in a few steps: that it learns is measured in docs/navigation.md."""
     data, run, out = tmp_path / "rooms", tmp_path / "run", tmp_path / "nav"
-    assert hocket(["nav", "collect", str(data), "--walks", "3", "--sights", "8"]) == 0
-    names = ("sights", "goals", "walks")
+    few = ["--walks", "3", "--sights", "8", "--drills", "8"]
+    assert hocket(["nav", "collect", str(data), "--aloud", *few]) == 0
+    names = ("drills", "sights", "goals", "walks")
     paths = [
         word
         for name in names
@@ -90,9 +91,10 @@ def test_a_model_is_trained_and_walks(tmp_path: Path) -> None:
             f"data.datasets.{name}.media_root={data}",
         )
     ]
-    steps = [f"train.stages.{stage}.steps=2" for stage in ("words", "walk")]
+    steps = [f"train.stages.{stage}.steps=2" for stage in ("drill", "words", "walk")]
     assert hocket(["train", "experiment=rooms_nav", f"out={run}", *paths, *steps]) == 0
     words = ["nav", "run", str(run), "--out", str(out), "--frames", "2", "--prompt", "short"]
+    words += ["--temperature", "1"]
     assert hocket([*words, "--set", "episodes=2", "--max-steps", "6"]) == 0
     rows = json.loads((out / "result.json").read_text(encoding="utf-8"))["rows"]
     assert [row["agent"] for row in rows] == ["blind", "model", "random"]

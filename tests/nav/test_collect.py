@@ -19,7 +19,7 @@ from hocket.data.spec import DatasetSpec
 from hocket.media.image import Image
 from hocket.media.video import Video
 from hocket.nav.agent import RandomAgent
-from hocket.nav.codec import read_answer
+from hocket.nav.codec import MOST_REPEATS, read_answer
 from hocket.nav.collect import RELABELLED, CollectOptions, collect
 from hocket.nav.environment import NavAction, NavSpec
 from hocket.nav.questions import questions_about, write_questions
@@ -104,23 +104,39 @@ def test_the_reader_asks_as_the_walker_is_asked(tmp_path: Path, prompt: Asking) 
 
 
 def test_sights_say_what_is_there(tmp_path: Path) -> None:
-    count = write_sights(ROOMS, SPEC, tmp_path, SightOptions(pictures=12, per_place=4, aloud=True))
+    options = SightOptions(pictures=12, per_place=4, drills=5, aloud=True)
+    assert write_sights(ROOMS, SPEC, tmp_path, options) == 12
     sights, goals = rows_of(tmp_path, "sights.json"), rows_of(tmp_path, "goals.json")
-    assert len(sights) == count == 12 >= len(goals) > 9
-    said: dict[str, str] = {}
-    things = Counter()  # type: ignore[var-annotated] # counts
-    for sight in sights:
-        talk = llava(sight, root=tmp_path, where="sights")
-        text = talk.messages[1].text
-        assert len(text.split()) == 4 * 7
-        said[sight["id"]] = text
-        things[7 - text.split().count("-") // 3] += 1
-        assert not any(f"{colour} {shape}" in text for colour, shape in HELD_OUT)
-    assert set(things) >= {0, 1}
-    for goal in goals:
-        talk = llava(goal, root=tmp_path, where="goals")
-        assert all(read_answer(one.text) for one in talk.messages[1::2])
-        assert talk.messages[1].text.startswith(said[goal["id"]])
+    assert len(sights) == len(goals) == 12
+    assert len(rows_of(tmp_path, "drills.json")) == 5
+    for sight, goal in zip(sights, goals, strict=True):
+        seen = llava(sight, root=tmp_path, where="sights").messages[1].text
+        asked = llava(goal, root=tmp_path, where="goals")
+        assert len([one for one in asked.messages[0].media if isinstance(one, Image)]) == 2
+        said = asked.messages[1].text
+        assert read_answer(said)
+        # Both are of one picture: they differ in marks only.
+        assert bare(said.partition(" in ")[2].partition(" . go ")[0]) == bare(seen[len("in ") :])
+        assert not any(f"{colour} {shape}" in bare(said) for colour, shape in HELD_OUT)
+
+
+def bare(text: str) -> str:
+    """A caption without its marks."""
+    return " ".join(one for one in text.split() if one not in ("same", "other", "this", "-"))
+
+
+def test_aloud_walks_are_labelled_by_who_only_sees(tmp_path: Path) -> None:
+    collect(make_world, tmp_path, CollectOptions(aloud=True, others=0, epsilon=0.0, stops=1))
+    for row in rows_of(tmp_path):
+        assert row["a"].startswith("from - in " if len(row["frames"]) == 1 else "from ")
+        found = row["a"].partition(" . go ")[2]
+        goal = " ".join(found.split()[:2])
+        assert goal in row["q"]
+        decision = read_answer(row["a"])
+        assert decision is not None
+        if found.split()[2] == "-" and "the door" not in found:
+            assert decision.repeats == MOST_REPEATS
+            assert decision.action in (NavAction.LEFT, NavAction.FORWARD)
 
 
 def test_questions_have_the_answers_of_the_room() -> None:

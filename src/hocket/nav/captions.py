@@ -1,16 +1,21 @@
-"""What is said aloud before a step: what is in sight, where the walk's goal is in it, what follows.
+"""What is said aloud before a step: what is in sight, which of it is the goal, what follows.
 
-Every answer is a chain of small looks-up, each of which copies a word or two that stand behind a
-name::
+Every word follows from one or two others that are near or marked, so that a small model needs no
+search for a name::
 
-    from pink in cyan , - - leftmost - red ball left 3 - - leftish - ... the door right 2
+    from pink in cyan , - - - - leftmost - red same ball other left 3 ... the door right 2
     . go blue cone - - . the door right 2 . The next action is turn right 30 degree.
 
 First the rooms, where the walk began (``-`` for a black picture) and here; then seven directions,
-from 45 degrees left to 45 right, always in four words: colour, shape, direction and how many steps
-off (3 for more), so that each word has its own place in the picture; then the door. Behind ``go``
-the goal is looked up and, where it is not in sight and the walk is still in the room it began in,
-the door. Knows words only.
+from 45 degrees left to 45 right, always in six words, so that each has its own place in the
+picture: the colour, whether it is the goal's (``same`` or ``other``), the shape, whether the thing
+is the goal (``this`` or ``other``), the direction and how many steps off (3 for more); then the
+door. Behind ``go`` stands where the goal is and, where it is not in sight and the walk is still in
+the room it began in, where the door is. Knows words only.
+
+The marks are what makes it learnable: without them a model of three layers has to find a pair of
+words among others, which it had not learned after 0.7 million tokens of such text; with them it
+needs 0.2 million, and pairs it was never shown are as good as the others.
 """
 
 from __future__ import annotations
@@ -76,14 +81,22 @@ def side_of(bearing_deg: float) -> int | None:
     return turn if turn in SIDES else None
 
 
-def caption(scene: Scene) -> str:
+def caption(scene: Scene, goal: str) -> str:
     """Return the room, what stands in each direction from left to right, and the door."""
     there = {place.turn_deg: (name, place) for name, place in scene.things.items()}
-    words = [
-        f"{there[turn][0]} {there[turn][1]}" if turn in there else f"- - {side} -"
-        for turn, side in SIDES.items()
-    ]
+    words = [f"- - - - {side} -" for side in SIDES.values()]
+    for at, turn in enumerate(SIDES):
+        if turn in there:
+            name, place = there[turn]
+            words[at] = f"{_marked(name, goal)} {place}"
     return f"in {scene.room} , {' '.join(words)} {_DOOR} {scene.door or '- -'}"
+
+
+def _marked(name: str, goal: str) -> str:
+    """Return a name with a mark behind each of its words."""
+    (colour, shape), wanted_colour = name.split(" "), goal.split(" ")[0]
+    same = "same" if colour == wanted_colour else "other"
+    return f"{colour} {same} {shape} {'this' if name == goal else 'other'}"
 
 
 def wanted(scene: Scene, goal: str, *, began: str, behind_door: bool) -> Place | None:
@@ -102,13 +115,7 @@ def wanted(scene: Scene, goal: str, *, began: str, behind_door: bool) -> Place |
 
 def aloud(scene: Scene, goal: str, *, began: str, behind_door: bool) -> str:
     """Return all that is said before NaVILA's sentence; arguments as of `wanted`."""
-    found = follow_up(scene, goal, began=began, behind_door=behind_door)
-    return f"from {began} {caption(scene)} . {found}"
-
-
-def follow_up(scene: Scene, goal: str, *, began: str, behind_door: bool) -> str:
-    """Return what is said of another goal when the scene has been told; arguments as there."""
-    words = f"go {goal} {scene.things.get(goal, '- -')} ."
+    words = f"from {began} {caption(scene, goal)} . go {goal} {scene.things.get(goal, '- -')} ."
     if goal not in scene.things and behind_door and began in (NOTHING, scene.room):
         words += f" {_DOOR} {scene.door or '- -'} ."
     return words

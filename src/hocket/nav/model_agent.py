@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 from hocket.chat.conversation import Conversation, Message, Role
 from hocket.chat.navigation import QUESTIONS, Asking, clean_instruction, walk_frames
 from hocket.infer.engine import Engine
+from hocket.infer.request import Handle
 from hocket.infer.sampling import Sampling
 from hocket.media.image import Image
 from hocket.nav.agent import Turn
@@ -25,13 +27,18 @@ class AgentOptions:
         clean: whether instructions are written as NaVILA's training data has them.
         blind: whether every picture is black.
         max_new_tokens: longest answer.
+        temperature: of drawn answers; 0 takes the likeliest. Drawn ones differ each time somebody
+            is asked, so that a walker who knows no past does not turn on the spot for ever.
+        min_p: words this much less likely than the likeliest are never drawn.
     """
 
     frames: int = 8
     prompt: Asking = Asking.NAVILA
     clean: bool = False
     blind: bool = False
-    max_new_tokens: int = 64
+    max_new_tokens: int = 96
+    temperature: float = 0.0
+    min_p: float = 0.15
 
 
 class ModelAgent:
@@ -44,12 +51,29 @@ class ModelAgent:
 
     def __init__(self, engine: Engine, options: AgentOptions) -> None:
         self._engine, self._options = engine, options
-        self._sampling = Sampling(max_new_tokens=options.max_new_tokens)
 
     def answer(self, turns: Sequence[Turn]) -> list[str]:
         """Return the model's answers; all walks are asked together."""
-        asked = [self._question(turn) for turn in turns]
-        return [one.response for one in self._engine.answer(asked, self._sampling)]
+        handles: list[Handle] = []
+        try:
+            handles.extend(
+                self._engine.submit(self._question(turn), self._sampling(turn)) for turn in turns
+            )
+            return [handle.result().answers[0].response for handle in handles]
+        finally:
+            for handle in handles:
+                handle.cancel()
+
+    def _sampling(self, turn: Turn) -> Sampling:
+        options = self._options
+        if not options.temperature:
+            return Sampling(max_new_tokens=options.max_new_tokens)
+        return Sampling(
+            max_new_tokens=options.max_new_tokens,
+            temperature=options.temperature,
+            min_p=options.min_p,
+            seed=zlib.crc32(f"{turn.episode}-{turn.asked}".encode()),
+        )
 
     def _question(self, turn: Turn) -> Conversation:
         options = self._options

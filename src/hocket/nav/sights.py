@@ -3,17 +3,15 @@ r"""Pictures with what is in them, exactly: words are learned before walking, as
 Two files about the same pictures, of places where nobody has walked::
 
     OUT/sights.json  {"id": "3", "image": "sights/3.png", "conversations": [
-                        {"from": "human", "value": "<image>\nWhat do you see?"},
-                        {"from": "gpt", "value": "in pink , - - leftmost - red ball left 3 ..."}]}
+                        {"from": "human", "value": "<image>\nLook for the red ball."},
+                        {"from": "gpt", "value": "in pink , - - - - leftmost - red same ..."}]}
     OUT/goals.json   {"id": "3", "images": ["sights/1.png", "sights/3.png"], "conversations": [
                         {"from": "human", "value": "<image>\n<image>\ngo to the red ball."},
-                        {"from": "gpt", "value": "The next action is turn left 30 degree."},
-                        {"from": "human", "value": "find the blue cone."}, ...]}
+                        {"from": "gpt", "value": "The next action is turn left 30 degree."}]}
 
 Captions are those of `hocket.nav.captions`, steps those of `hocket.nav.rooms.seeker`. As on a walk
 the first picture of a row of ``goals.json`` is from where the walk began, black at its beginning;
-its first answer says what is there before it says what to do (``aloud``). Further goals are asked
-for in turn, so that the tokens of a picture are paid for once.
+its answer says what is there before it says what to do (``aloud``).
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from hocket._errors import ConfigError, DataError, MachineError
-from hocket.nav.captions import NOTHING, Scene, aloud, caption, follow_up
+from hocket.nav.captions import NOTHING, Scene, aloud, caption
 from hocket.nav.codec import sentence
 from hocket.nav.collect import Row, write_frame, write_rows
 from hocket.nav.drills import drill_rows
@@ -37,7 +35,7 @@ from hocket.nav.rooms.plan import WALL_COLOURS, Landmark
 from hocket.nav.rooms.seeker import scene, seek
 from hocket.nav.rooms.world import RoomsEnv
 
-QUESTION = "What do you see?"
+QUESTION = "Look for the {}."
 BLACK = "black.png"
 _STEP_DEG = 15
 _MOST = 3
@@ -49,7 +47,7 @@ _NEAR_M = (0.45, 1.4)
 _DOOR_M = (0.2, 2.2)
 _AWRY_DEG = 40.0
 # Of the rows: at the beginning of a walk, and with a goal behind the door.
-_FIRST_SHARE, _BEHIND_SHARE, _SEEN_SHARE = 0.25, 0.7, 0.6
+_FIRST_SHARE, _BEHIND_SHARE, _SEEN_SHARE = 0.25, 0.7, 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +56,6 @@ class SightOptions:
 
     Attributes:
         pictures: how many.
-        goals: landmarks asked for in each.
         per_place: pictures of each place.
         drills: made-up scenes in words, each asked about several times.
         aloud: whether the first answer about a goal begins with the caption.
@@ -66,7 +63,6 @@ class SightOptions:
     """
 
     pictures: int = 8000
-    goals: int = 3
     per_place: int = 8
     drills: int = 20000
     aloud: bool = False
@@ -78,8 +74,8 @@ class SightOptions:
         Raises:
             ConfigError: one of them is below its least.
         """
-        if min(self.pictures, self.goals, self.per_place) < 1 or self.drills < 0:
-            raise ConfigError("a set of sights needs a picture, a goal and a place.")
+        if min(self.pictures, self.per_place) < 1 or self.drills < 0:
+            raise ConfigError("a set of sights needs a picture and a place.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +134,8 @@ def write_sights(
             env.reset(episode)
             count = min(options.per_place, options.pictures - len(sights))
             there = [_sight(env, episode, len(sights) + one, out, rng) for one in range(count)]
-            sights += [_row(one.number, [one.path], [(QUESTION, caption(one.scene))]) for one in there]
-            goals += [_goals(env, episode, one, there, options, rng) for one in there]
+            sights += [_look(episode, one, rng) for one in there]
+            goals += [_goal(env, episode, one, there, options, rng) for one in there]
             progress(len(sights), options.pictures)
         write_rows(out / "drills.json", drill_rows(options.drills, options.seed))
         write_rows(out / "goals.json", goals)
@@ -201,7 +197,13 @@ def _stand(env: RoomsEnv, count: int, rng: np.random.Generator) -> None:
     env.stand(best[1], best[2])
 
 
-def _goals(
+def _look(episode: RoomsEpisode, sight: _Sight, rng: np.random.Generator) -> Row:
+    """Return a row of what is in sight, marked for a landmark of the place."""
+    goal = name(_asked(episode.plan.landmarks, sight, rng).pair)
+    return _row(sight.number, [sight.path], QUESTION.format(goal), caption(sight.scene, goal))
+
+
+def _goal(
     env: RoomsEnv,
     episode: RoomsEpisode,
     sight: _Sight,
@@ -209,7 +211,7 @@ def _goals(
     options: SightOptions,
     rng: np.random.Generator,
 ) -> Row:
-    """Return a row of what to do here for some landmarks, whether they are in sight or not."""
+    """Return a row of what to do here for a landmark, whether it is in sight or not."""
     plan = episode.plan
     behind = bool(plan.doors) and rng.random() < _BEHIND_SHARE
     home = int(rng.integers(len(plan.paint))) if behind else sight.room
@@ -219,35 +221,27 @@ def _goals(
         home = sight.room
     began = NOTHING if first else WALL_COLOURS[plan.paint[home]]
     shown = BLACK if first else before[int(rng.integers(len(before)))].path
-    turns: list[tuple[str, str]] = []
+    things = [one for one in plan.landmarks if (one.room != home) == behind]
+    goal = _asked(things or plan.landmarks, sight, rng)
+    words = toward(episode, goal, int(rng.integers(1000)), level=int(behind)).instruction
+    key = name(goal.pair)
     env.stand(sight.at, sight.heading_deg)
-    for goal in _asked(episode, sight, home, behind, rng)[: options.goals]:
-        words = toward(episode, goal, int(rng.integers(1000)), level=int(behind)).instruction
-        key = name(goal.pair)
-        step = seek(env, sight.scene, key, began=began, behind_door=behind, rng=rng)
-        say = follow_up if turns else aloud
-        said = f"{say(sight.scene, key, began=began, behind_door=behind)} " if options.aloud else ""
-        turns.append((words, said + sentence(step)))
-    return _row(sight.number, [shown, sight.path], turns)
+    answer = sentence(seek(env, sight.scene, key, began=began, behind_door=behind, rng=rng))
+    if options.aloud:
+        answer = f"{aloud(sight.scene, key, began=began, behind_door=behind)} {answer}"
+    return _row(sight.number, [shown, sight.path], words, answer)
 
 
-def _asked(
-    episode: RoomsEpisode, sight: _Sight, home: int, behind: bool, rng: np.random.Generator
-) -> list[Landmark]:
-    """Return the landmarks to ask for; the first is mostly one in sight."""
-    things = [one for one in episode.plan.landmarks if (one.room != home) == behind]
-    things = [things[int(at)] for at in rng.permutation(len(things))]
-    if rng.random() < _SEEN_SHARE:
-        things.sort(key=lambda one: name(one.pair) not in sight.scene.things)
-    return things
+def _asked(things: Sequence[Landmark], sight: _Sight, rng: np.random.Generator) -> Landmark:
+    """Return a landmark to ask for, mostly one that is in sight."""
+    seen = [one for one in things if name(one.pair) in sight.scene.things]
+    chosen = seen if seen and rng.random() < _SEEN_SHARE else things
+    return chosen[int(rng.integers(len(chosen)))]
 
 
-def _row(number: int, paths: Sequence[str], turns: Sequence[tuple[str, str]]) -> Row:
-    conversations = []
-    for index, (question, answer) in enumerate(turns):
-        mark = "" if index else "<image>\n" * len(paths)
-        conversations += [
-            {"from": "human", "value": mark + question},
-            {"from": "gpt", "value": answer},
-        ]
-    return {"id": str(number), "images": list(paths), "conversations": conversations}
+def _row(number: int, paths: Sequence[str], question: str, answer: str) -> Row:
+    talk = [
+        {"from": "human", "value": "<image>\n" * len(paths) + question},
+        {"from": "gpt", "value": answer},
+    ]
+    return {"id": str(number), "images": list(paths), "conversations": talk}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +42,7 @@ def command(
     out: Annotated[Path, typer.Option(help="Folder of logs, table and report.")] = Path("runs/nav"),
     frames: Annotated[int, typer.Option(min=1, help="Pictures that the model is shown.")] = 8,
     prompt: Annotated[Asking, typer.Option(help="How it is asked.")] = Asking.NAVILA,
+    temperature: Annotated[float, typer.Option(min=0, help="0: the likeliest answer.")] = 0.0,
     clean: Annotated[bool, typer.Option("--clean", help="Instructions as trained on.")] = False,
     baselines: Annotated[
         bool, typer.Option("--baselines/--no-baselines", help="Chance, and the model blinded, too.")
@@ -75,15 +77,13 @@ def command(
         return open_world(env, world, spec)
 
     make_world().close()  # a wrong option is told of before a model is loaded
-    asked = AgentOptions(frames=frames, prompt=prompt, clean=clean)
+    asked = AgentOptions(frames=frames, prompt=prompt, clean=clean, temperature=temperature)
     agents = _agents(model, asked, baselines=baselines, seed=seed)
     if open_loop:
         _compare(make_world, agents, batch=batch, limit=limit, grammar=grammar)
         return
-    number, count = _shard(shard)
     options = RunOptions(
-        shard=number,
-        shards=count,
+        **_shard(shard),
         limit=limit,
         pictures=pictures,
         films=video,
@@ -124,10 +124,7 @@ def _agents(
         engine = Engine.load(model)
         agents["model"] = ModelAgent(engine, asked)
         if baselines:
-            blind = AgentOptions(
-                frames=asked.frames, prompt=asked.prompt, clean=asked.clean, blind=True
-            )
-            agents["blind"] = ModelAgent(engine, blind)
+            agents["blind"] = ModelAgent(engine, replace(asked, blind=True))
     if baselines or model is None:
         agents["random"] = RandomAgent(seed)
     return agents
@@ -150,11 +147,11 @@ def _compare(
         )
 
 
-def _shard(text: str) -> tuple[int, int]:
+def _shard(text: str) -> dict[str, int]:
     first, mark, second = text.partition("/")
     if not (mark and first.isdecimal() and second.isdecimal() and int(first) < int(second)):
         raise ConfigError(f"--shard {text}: expected I/N with I from 0 to N - 1, such as 0/4.")
-    return int(first), int(second)
+    return {"shard": int(first), "shards": int(second)}
 
 
 def _setup(
@@ -175,6 +172,7 @@ def _setup(
         "frames": asked.frames,
         "prompt": str(asked.prompt),
         "clean": asked.clean,
+        "temperature": asked.temperature,
         "side": [spec.width, spec.height],
         "max_steps": spec.max_steps,
         "grammar": str(grammar),

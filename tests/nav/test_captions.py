@@ -1,0 +1,64 @@
+"""What is said aloud: each word follows from the scene, and drills say what scenes would."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hocket.nav.captions import NOTHING, Place, Scene, aloud, caption, side_of
+from hocket.nav.codec import read_answer
+from hocket.nav.drills import drill, drill_rows
+from hocket.nav.environment import Decision, NavAction
+from hocket.nav.rooms.episodes import HELD_OUT
+
+SCENE = Scene("pink", {"red ball": Place(30, 3), "red cone": Place(0, 0)}, Place(-45, 2))
+
+
+def test_a_caption_has_every_word_in_its_place_and_marks_the_goal() -> None:
+    words = caption(SCENE, "red cone").split()
+    assert words[:3] == ["in", "pink", ","]
+    assert words[9:15] == ["red", "same", "ball", "other", "left", "3"]
+    assert words[21:27] == ["red", "same", "cone", "this", "mid", "0"]
+    assert words[45:] == ["the", "door", "rightmost", "2"]
+    assert "red other" not in caption(SCENE, "red box")
+    assert "same" not in caption(SCENE, "blue ball")
+
+
+@pytest.mark.parametrize(
+    ("bearing", "side"),
+    [(0, 0), (11, 0), (-11, 0), (12, 15), (-12, -15), (37, 30), (38, 45), (52, 45), (53, None)],
+)
+def test_directions(bearing: float, side: int | None) -> None:
+    assert side_of(bearing) == side
+
+
+@pytest.mark.parametrize(
+    ("goal", "began", "behind", "end"),
+    [
+        ("red ball", "pink", True, "go red ball left 3 ."),
+        ("blue ball", "pink", False, "go blue ball - - ."),
+        ("blue ball", "pink", True, "go blue ball - - . the door rightmost 2 ."),
+        ("blue ball", NOTHING, True, "go blue ball - - . the door rightmost 2 ."),
+        ("blue ball", "cyan", True, "go blue ball - - ."),
+    ],
+)
+def test_the_door_matters_only_in_the_room_a_walk_began_in(
+    goal: str, began: str, behind: bool, end: str
+) -> None:
+    assert aloud(SCENE, goal, began=began, behind_door=behind).endswith(f" . {end}")
+
+
+def test_drills_do_what_they_say_and_name_no_pair_of_the_tests() -> None:
+    actions = set()
+    for seed in range(200):
+        question, answer = drill(np.random.default_rng(seed))
+        found = answer.partition(" . go ")[2].split()
+        assert f"{found[0]} {found[1]}" in question
+        decision = read_answer(answer)
+        assert decision is not None
+        actions.add(decision.action)
+        if found[2] == "mid" and found[3] != "0":
+            assert decision == Decision(NavAction.FORWARD, int(found[3]))
+        assert not any(f"{colour} {shape}" in question for colour, shape in HELD_OUT)
+    assert actions == set(NavAction)
+    assert drill_rows(3, 1) == drill_rows(3, 1) != drill_rows(3, 2)
