@@ -58,7 +58,8 @@ def run_it(monkeypatch: pytest.MonkeyPatch, codes: Sequence[int]) -> list[list[s
 
     def run_here(words: Sequence[str], environment: dict[str, str]) -> int:
         started.append(list(words))
-        out = Path(compose_run(list(words)[4:]).out)
+        overrides = [word for word in list(words)[4:] if not word.startswith("--")]
+        out = Path(compose_run(overrides).out)
         out.mkdir(parents=True)
         line = {"stage": "a", "step": 1, "loss": 0.5 * len(started)}
         (out / "log.jsonl").write_text(json.dumps(line) + "\n")
@@ -96,3 +97,34 @@ def test_without_the_flag_several_values_are_an_error(capsys: pytest.CaptureFixt
         main(["train", "train.seed=1,2"])
     assert left.value.code == 2
     assert "add -m" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_flags_hold_for_every_run(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train.seed=1,2", "--stage", "joint", "--learning_rate", "1e-4", "--output_dir=o"]
+    found = choices_of(words)
+    assert [one.out for one in found] == [Path("o/train.seed=1"), Path("o/train.seed=2")]
+    for seed, one in enumerate(found, start=1):
+        config = compose_run(one.overrides)
+        assert (config.train.seed, config.train.only) == (seed, "joint")
+        assert config.train.stages["joint"].trainable["all"].lr == 1e-4
+        assert Path(config.out) == one.out
+    with pytest.raises(SystemExit):
+        main(["train", "-m", "--dry", *words])
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("note: --stage: train.only=joint") == 1
+
+
+def test_options_reach_every_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = run_it(monkeypatch, [0, 0, 0, 0])
+    asked = ["--debug", "--trace=2", "--trace=5"]
+    with pytest.raises(SystemExit) as left:
+        main(["train", "-m", "train.seed=1,2", "out=o", *asked])
+    assert left.value.code == 0
+    assert [words[-3:] for words in started] == [asked, asked]
+    proof = ["--verify-resume", "--verify-steps=4"]
+    with pytest.raises(SystemExit):
+        main(["train", "-m", "train.seed=1,2", "out=p", *proof])
+    assert [words[-2:] for words in started[2:]] == [proof, proof]
+    with pytest.raises(SystemExit) as left:
+        main(["train", "-m", "train.seed=1,2", "--trace=2"])
+    assert left.value.code == 2 and len(started) == 4

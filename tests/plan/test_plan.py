@@ -21,7 +21,7 @@ from hocket.plan.memory import Memory, Sharing, Strategy, by_part, memory_of
 from hocket.plan.rows import Content, made_up
 from hocket.plan.scale import Attending, Cluster, exchange_seconds, scale
 from hocket.plan.trace import trace
-from hocket.train.parallel import FsdpSpec
+from hocket.train.parallel import ComputeDtype, FsdpSpec
 from hocket.train.parallel import Sharding as Sharded
 from hocket.train.recipe import Recipe
 from hocket.train.run import Run
@@ -102,6 +102,10 @@ def test_half_the_digits_take_half_the_weights(planner: Planner, whole: StagePla
         whole.sizes.weights,
         narrow.sizes.weights,
     )
+    # Autocast: whole weights rest as they are, and their copies are there beside them.
+    rest = mixed.memory(Strategy())
+    assert rest.weights == 1.5 * whole.memory(Strategy()).weights
+    assert rest.optimizer == whole.memory(Strategy()).optimizer
 
 
 def test_checkpointing_trades_memory_for_work(planner: Planner, whole: StagePlan) -> None:
@@ -156,6 +160,9 @@ def test_the_first_way_is_the_recipes_own() -> None:
     assert possible(RECIPE, Strategy(), mixed=False) == [Strategy()]
     sharded = replace(RECIPE, sharding=Sharded.FSDP, fsdp=FsdpSpec(reshard=False))
     assert possible(sharded, Strategy(devices=4), mixed=True)[0].name == "zero2"
+    assert possible(RECIPE, Strategy(devices=4), mixed=True)[0].name == "fsdp"
+    narrow = replace(RECIPE, compute_dtype=ComputeDtype.BFLOAT16)
+    assert possible(narrow, Strategy(devices=4), mixed=True)[0].name == "ddp"
 
 
 def test_without_data_rows_are_made_up() -> None:

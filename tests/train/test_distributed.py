@@ -140,7 +140,9 @@ def test_two_processes_equal_one_batch(
     assert_same_log(tmp_path / "one", tmp_path / "two")
 
 
-def run_together(folder: Path, out: Path, chosen: Recipe, *, layer: int) -> None:
+def run_together(
+    folder: Path, out: Path, chosen: Recipe, *, layer: int, double: bool = True
+) -> None:
     """Run two processes as torchrun does, and end both if one hangs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -159,7 +161,7 @@ def run_together(folder: Path, out: Path, chosen: Recipe, *, layer: int) -> None
             out,
             chosen,
             layer=layer,
-            double=True,
+            double=double,
             env=shared | {"RANK": rank, "LOCAL_RANK": rank},
         )
         for rank in ("0", "1")

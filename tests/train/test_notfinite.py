@@ -17,11 +17,12 @@ from torch import Tensor
 
 from hocket._errors import TrainingError
 from hocket.data.decoder import StepBatches
+from hocket.train import loop
 from hocket.train.log import read_log
 from hocket.train.loop import Report
 from hocket.train.notfinite import MOST_SKIPPED
 from hocket.train.objective import Objective
-from hocket.train.recipe import OnNan, Recipe
+from hocket.train.recipe import OnNan, Recipe, Stage
 from hocket.train.runtime import Runtime
 from hocket.train.state import TrainState
 
@@ -156,6 +157,72 @@ def test_weights_and_log_go_back(folder: Path, tmp_path: Path, poison: Poison) -
     assert done == [1, 2, 3, 4, 4, 5]
     assert_finite(tmp_path)
     assert [line["step"] for line in read_log(tmp_path / "log.jsonl")] == [1, 2, 3, 4, 5]
+
+
+def checkpoints(out: Path) -> list[str]:
+    """Return the names of the checkpoints, and check that every tensor in them is finite."""
+    found = sorted(out.glob("checkpoints/*-step-*"))
+    for file in (file for folder in found for file in folder.rglob("*.safetensors")):
+        assert all(bool(torch.isfinite(value).all()) for value in load_file(file).values()), file
+    return [folder.name for folder in found]
+
+
+def test_an_overflow_of_the_optimizer_is_not_saved(folder: Path, tmp_path: Path) -> None:
+    plain = with_rule(OnNan.HALT)
+    # A number of float64 that is none of float32: the gradient is finite, the step is not.
+    stage = replace(plain.stages["joint"], trainable={}, train_modules="connector:1e42")
+    chosen = replace(plain, stages={"joint": stage})
+    words = "step 1: the loss is [0-9.]+, .* not finite any more and are not saved. Samples: "
+    with pytest.raises(TrainingError, match=words):
+        train_toy(folder, tmp_path, chosen)
+    assert checkpoints(tmp_path) == []
+    (line,) = listed(tmp_path)
+    assert line["step"] == 1 and line["samples"]
+
+
+@pytest.mark.parametrize(("rule", "save_every"), [(r, n) for r in OnNan for n in (1, 2)])
+def test_weights_that_overflow_go_back_to_whole_ones(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: OnNan, save_every: int
+) -> None:
+    plain = loop.set_learning_rate
+    done: list[int] = []
+
+    def spoil(optimizer: torch.optim.Optimizer, stage: Stage, step: int) -> float:
+        found = plain(optimizer, stage, step)
+        if step == 2 and done.count(2) == 1 and not listed_yet(tmp_path):
+            for group in optimizer.param_groups:
+                group["lr"] = 1e42
+        return found
+
+    monkeypatch.setattr(loop, "set_learning_rate", spoil)
+    chosen = with_rule(rule, save_every=save_every)
+    hooks = [lambda state, _: done.append(state.step)]
+    if rule is OnNan.HALT:
+        # Saved every second step, it is met by the batch behind, before anything is saved.
+        step, loss = (3, r"[0-9.]+") if save_every == 1 else (4, "nan")
+        with pytest.raises(TrainingError, match=rf"step {step}: the loss is {loss}, .*not saved"):
+            train_toy(folder, tmp_path, chosen, hooks=hooks)
+        assert checkpoints(tmp_path)[-1] == "joint-step-000002"
+        return
+    train_toy(folder, tmp_path, chosen, hooks=hooks)
+    assert done == [1, 2, 3, 3, 4, 5]
+    assert_finite(tmp_path)
+    checkpoints(tmp_path)
+    assert len(listed(tmp_path)) == 1
+
+
+def listed_yet(out: Path) -> bool:
+    """Return whether a batch was written down."""
+    return (out / "bad_batches.jsonl").exists()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_one_number_is_enough(bad: float) -> None:
+    runtime = Runtime()
+    large = [torch.full((3,), 3e38), torch.zeros(0), torch.ones(2, dtype=torch.bfloat16)]
+    # The squares of large numbers overflow, which is none of their fault.
+    assert runtime.all_finite(large) and runtime.all_finite([])
+    assert not runtime.all_finite([*large, torch.tensor([0.0, bad, 1.0])])
 
 
 def test_skipping_ends_where_nothing_else_comes(

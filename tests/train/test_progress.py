@@ -20,7 +20,7 @@ STAGES = {
     "align": Stage(data={"media": 1.0}, trainable={}, steps=10),
     "joint": Stage(data={"media": 1.0, "text": 1.0}, trainable={}, steps=30),
 }
-ROW = ("all", "model.*", "1,234", "0.001", "0.1")
+ROW = ("all", "model.*", "1,234", "0.001", "0.1", "flat_linear", "30")
 
 
 def report(loss: float) -> Report:
@@ -56,7 +56,7 @@ def test_everything_is_shown(terminal: bool, monkeypatch: pytest.MonkeyPatch) ->
     for part in (
         "stage 2/2: joint",
         "30 steps of 8 x 512 tokens, data: media, text",
-        *ROW,
+        *ROW[:5],
         "joint 5/30",
         "loss 2.500",
         "1,500 tokens/s",
@@ -67,8 +67,19 @@ def test_everything_is_shown(terminal: bool, monkeypatch: pytest.MonkeyPatch) ->
         "saved joint-step-000004 0:00 ago",
     ):
         assert part in text
+    assert "warm-up" not in text and "flat_linear" not in text
     memory = re.search(r"(\d+\.\d) GB", text)
     assert memory is not None and float(memory[1]) > 0.05
+
+
+def test_a_group_with_its_own_schedule_shows_both() -> None:
+    file = io.StringIO()
+    own = ("eyes", "vision", "56", "0.002", "0", "cosine", "7")
+    with Progress(STAGES, Console(file=file, width=160)) as display:
+        display.on_stage("joint", STAGES["joint"], [ROW, own])
+    _, head, *rows = (line.split() for line in file.getvalue().splitlines())
+    assert head[-2:] == ["schedule", "warm-up"]
+    assert [row[-2:] for row in rows] == [["flat_linear", "30"], ["cosine", "7"]]
 
 
 def test_no_checkpoint_yet(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.train.toy_run import build_model, recipe, train_toy, write_rows
+from tests.train.toy_run import build_model, data_spec, recipe, train_toy, write_rows
 
-from hocket._errors import ConfigError
+from hocket._errors import ConfigError, MachineError
 from hocket.model.build import Built
 from hocket.train.grammar import groups_of
 from hocket.train.optim import build_optimizer, set_learning_rate
 from hocket.train.recipe import Group, Schedule, Stage
-from hocket.train.trainable import describe_trainable, select_trainable, set_modes
+from hocket.train.run import Run, train
+from hocket.train.trainable import describe_trainable, select_trainable, set_modes, write_table
 
 ALL = Group(match="*", lr=1e-3, weight_decay=0.1)
 
@@ -111,18 +112,48 @@ def test_frozen_parts_are_in_eval_mode(built: Built) -> None:
 def test_the_table_of_what_trains(built: Built) -> None:
     groups = {
         "eyes": Group(match="model.multi_modal_projector.*", lr=2e-3),
-        "words": Group(match="model.language_model.*", lr=1e-4, weight_decay=0.05),
+        "words": Group(
+            match="model.language_model.*",
+            lr=1e-4,
+            weight_decay=0.05,
+            schedule=Schedule.COSINE,
+            warmup_steps=0,
+        ),
     }
+    stage = Stage(trainable=groups, warmup_steps=7, schedule=Schedule.LINEAR)
     chosen = select_trainable(built.model, groups)
     counts = [
         sum(value.numel() for value in part.parameters())
         for part in (built.model.model.multi_modal_projector, built.model.model.language_model)
         if part is not None
     ]
-    assert describe_trainable(built.model, chosen) == [
-        ("eyes", "model.multi_modal_projector.*", f"{counts[0]:,}", "0.002", "0"),
-        ("words", "model.language_model.*", f"{counts[1]:,}", "0.0001", "0.05"),
+    eyes = ("eyes", "model.multi_modal_projector.*", f"{counts[0]:,}", "0.002", "0")
+    words = ("words", "model.language_model.*", f"{counts[1]:,}", "0.0001", "0.05")
+    assert describe_trainable(built.model, chosen, stage) == [
+        (*eyes, "linear", "7"),
+        (*words, "cosine", "0"),
     ]
+
+
+def test_the_table_is_saved_for_each_stage(folder: Path, tmp_path: Path) -> None:
+    shown: list[list[tuple[str, ...]]] = []
+    run = Run(
+        recipe=recipe(steps=(1, 1), save_every=0),
+        data=data_spec(folder),
+        out=tmp_path,
+        on_stage=lambda name, stage, table: shown.append(table),
+    )
+    train(run, *build_model(folder))
+    for stage, table in zip(("align", "joint"), shown, strict=True):
+        lines = (tmp_path / f"trainable-{stage}.tsv").read_text("utf-8").splitlines()
+        assert lines[0] == "group\tpattern\tcount\trate\tdecay\tschedule\twarm-up"
+        assert [tuple(line.split("\t")) for line in lines[1:]] == table
+    assert shown[0][1][:2] == ("towers", "model.*_tower.*")
+
+
+def test_a_table_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match=r"trainable-one\.tsv"):
+        write_table(tmp_path / "none", "one", [])
 
 
 def test_frozen_parts_keep_every_bit(folder: Path, tmp_path: Path) -> None:
@@ -147,6 +178,10 @@ def test_frozen_parts_keep_every_bit(folder: Path, tmp_path: Path) -> None:
         ("mm_projector", ("model.multi_modal_projector.",)),
         ("visual_tokenizer", ("model.vision_tower.", "model.multi_modal_projector.")),
         ("audio_adapter", ("model.audio_projector.",)),
+        ("visual_tokenizer.backbone", ("model.vision_tower.",)),
+        ("visual_tokenizer.backbone.layer.0", ("model.vision_tower.encoder.layers.0.",)),
+        ("visual_tokenizer.backbone.layer.-2", ("model.vision_tower.encoder.layers.0.",)),
+        ("llm.layer.1", ("model.language_model.layers.1.",)),
     ],
 )
 def test_a_part_has_a_name(name: str, prefixes: tuple[str, ...], built: Built) -> None:
@@ -174,7 +209,12 @@ def test_ovis_line_gives_the_narrower_item_its_own_rate(built: Built) -> None:
         ("llm|llm:1e-5", "'llm' stands twice"),
         ("llm|", "an item is empty"),
         ("llm:fast", "the learning rate of 'llm' is 'fast', expected a number"),
-        ("vte", "'vte' matches no parameter"),
+        ("llm:nan", "the learning rate of 'llm' is 'nan', expected a number of 0 or more"),
+        ("llm:inf", "the learning rate of 'llm' is 'inf', expected a number of 0 or more"),
+        ("llm:-1", "the learning rate of 'llm' is '-1', expected a number of 0 or more"),
+        ("llm:", "the learning rate of 'llm' is '', expected a number of 0 or more"),
+        ("vte", r"'vte' matches no parameter of the model\. Known: all,"),
+        ("vision.layer.2", "'vision.layer.2' matches no parameter"),
     ],
 )
 def test_a_wrong_line_says_what_is_wrong(line: str, message: str, built: Built) -> None:

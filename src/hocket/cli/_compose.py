@@ -32,6 +32,7 @@ from hocket.cli._validate import Tree, validate
 from hocket.data.spec import DataSpec
 from hocket.model.spec import ModelSpec
 from hocket.train.parallel.deepspeed import with_deepspeed
+from hocket.train.precision import with_formats
 from hocket.train.recipe import Recipe
 
 GROUPS = ("data", "model", "train", "experiment")
@@ -93,7 +94,13 @@ def compose_run(overrides: Sequence[str]) -> RunConfig:
             raise ConfigError(f"{key} is empty, expected text. Give {key}=... a value.")
     data, stages = resolve_mixtures(found.data, found.train.stages)
     train = replace(found.train, stages=name_stage_data(data, stages))
-    train = with_deepspeed(train)
+    if train.only not in ("", *stages):
+        hint = did_you_mean(train.only, stages)
+        raise ConfigError(
+            f"train.only is {train.only!r}: no stage has that name.{hint} "
+            f"Known: {', '.join(stages)}."
+        )
+    train = with_formats(with_deepspeed(train))
     return RunConfig(name=found.name, out=found.out, data=data, model=found.model, train=train)
 
 
@@ -167,7 +174,9 @@ def _without_stale_options(arguments: Sequence[str]) -> list[str]:
     kinds = [found for text in arguments if (found := _KIND_OVERRIDE.fullmatch(text))]
     if not kinds:
         return list(arguments)
-    before = compose(_store_root(), [text for text in arguments if not text.startswith("++")])
+    # What takes keys away may mean one that is only set by the command line.
+    chosen = [text for text in arguments if not text.startswith(("++", "~"))]
+    before = compose(_store_root(), chosen)
     dropped = []
     for part, kind in (found.groups() for found in kinds):
         options = OmegaConf.select(before, f"{part}.options")

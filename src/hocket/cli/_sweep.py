@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from rich.table import Table
 
 from hocket._env import for_child
 from hocket._errors import ConfigError
 from hocket._log import console
+from hocket.cli._aliases import split_words, translate
 from hocket.cli._compose import compose_run
 from hocket.launch.job import STOPPED
 from hocket.launch.local import run_here
@@ -38,34 +38,45 @@ class Choice(NamedTuple):
         name: what is special about it; its folder's name.
         overrides: the arguments of its command.
         out: its folder.
+        notes: what is said about the flags of the command.
     """
 
     name: str
     overrides: list[str]
     out: Path
+    notes: list[str]
 
 
 def choices_of(words: Sequence[str]) -> list[Choice]:
     """Return the runs that the arguments of a sweep stand for, all of them checked.
 
+    Flags are the same in every run; each run has them as the config keys that they are there.
+
     Raises:
         ConfigError: no argument has several values, or a run of the sweep cannot be composed.
     """
-    values = [_values(word) for word in words]
+    plain, flags = split_words(words)
+    values = [_values(word) for word in plain]
     if all(len(each) == 1 for each in values):
         raise ConfigError("a sweep needs an argument with several values, such as train.seed=1,2.")
     found: dict[str, Choice] = {}
     for chosen in itertools.product(*values):
         special = [word for word, each in zip(chosen, values, strict=True) if len(each) > 1]
         name = ",".join(_UNFIT.sub("_", word.lstrip("+")) for word in special)
-        out = Path(compose_run(chosen).out) / name
-        rest = [word for word in chosen if not word.startswith("out=")]
-        found[name] = Choice(name, [*rest, f"out={_quoted(out)}"], out)
+        given = translate([*chosen, *(f"--{flag}={value}" for flag, value in flags.items())])
+        out = Path(compose_run(given.overrides).out) / name
+        rest = [word for word in given.overrides if not word.startswith("out=")]
+        found[name] = Choice(name, [*rest, f"out={_quoted(out)}"], out, given.notes)
     return list(found.values())
 
 
-def sweep(words: Sequence[str], *, dry: bool = False) -> int:
-    """Train every run of a sweep, one behind the other, and show a table; `dry` only shows it.
+def sweep(words: Sequence[str], *, dry: bool = False, options: Sequence[str] = ()) -> int:
+    """Train every run of a sweep, one behind the other, and show a table.
+
+    Args:
+        words: ``key=value`` overrides, of which some have several values, and flags.
+        dry: only show the table.
+        options: options of ``hocket train`` that each run gets.
 
     Returns:
         0 if all have finished; the code of the first that has not. A run that was stopped stops the
@@ -76,12 +87,14 @@ def sweep(words: Sequence[str], *, dry: bool = False) -> int:
     """
     codes: dict[str, int] = {}
     choices = choices_of(words)
+    for note in dict.fromkeys(note for choice in choices for note in choice.notes):
+        console().print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     if dry:
         console().print(_table(choices, codes))
         return 0
     for number, choice in enumerate(choices, start=1):
         console().print(f"run {number} of {len(choices)}: {choice.name}", highlight=False)
-        command = [sys.executable, "-m", "hocket", "train", *choice.overrides]
+        command = [sys.executable, "-m", "hocket", "train", *choice.overrides, *options]
         codes[choice.name] = run_here(command, for_child({}))
         if codes[choice.name] in _STOPS:
             break

@@ -30,6 +30,8 @@ from hocket.plan.gpus import GPUS, Gpu, gpu_named
 from hocket.plan.make import DTYPES, Setting, able
 from hocket.plan.measure import Measured, measure
 from hocket.plan.memory import Sharing, Strategy, by_part
+from hocket.train.parallel import ComputeDtype
+from hocket.train.precision import computed_in
 from hocket.train.recipe import Recipe
 from hocket.train.run import Run
 
@@ -53,7 +55,11 @@ _Sequence: TypeAlias = Annotated[
     int, typer.Option(min=0, help="Devices that share a row; 0 takes the recipe's.")
 ]
 _Dtype: TypeAlias = Annotated[
-    str, typer.Option(help="float32, bfloat16, or mixed: float32 at rest, computed in bfloat16.")
+    str,
+    typer.Option(
+        help="float32, bfloat16, or mixed: float32 at rest, computed in bfloat16; without: as the "
+        "recipe's compute_dtype says."
+    ),
 ]
 _Checkpointing: TypeAlias = Annotated[
     bool | None,
@@ -90,7 +96,7 @@ def command(
     strategy: _Way = "",
     offload: _Offload = False,
     sequence: _Sequence = 0,
-    dtype: _Dtype = "float32",
+    dtype: _Dtype = "",
     checkpointing: _Checkpointing = None,
     stage: _StageName = "",
     compare: _Compare = False,
@@ -101,17 +107,19 @@ def command(
     as_json: _Json = False,
 ) -> None:
     """See what a run will need: memory by part and strategy, hours, and the largest that fits."""
-    given = translate(overrides or [], lambda words: list(compose_run(words).train.stages))
+    words = [*(overrides or []), *([f"--stage_name={stage}"] if stage else [])]
+    given = translate(words, processes=gpus)
     config = compose_run(given.overrides)
     recipe = config.train
-    _one_of("--dtype", dtype, list(DTYPES))
+    narrow = computed_in(recipe) != ComputeDtype.FLOAT32
+    dtype = _one_of("--dtype", dtype or ("mixed" if narrow else "float32"), list(DTYPES))
     shared = (sequence or recipe.sequence_parallel.degree) if gpus > 1 else max(sequence, 1)
     base = Strategy(devices=gpus, per_machine=per_machine, sequence=shared)
     ways = _strategies(recipe, base, strategy, offload=offload, mixed=dtype == "mixed")
     device = _device(gpu, memory_gib)
     if scale and (device is None or not device.float32_tflops):
         raise ConfigError("--scale needs a GPU's speed. Name one with --gpu, such as --gpu h100.")
-    stages = list(recipe.stages)
+    stages = list(recipe.to_run())
     names = [_one_of("--stage", stage, stages)] if stage else stages
     start_session()
     built, data = _composed(config)
@@ -142,11 +150,6 @@ def _strategies(
     recipe: Recipe, base: Strategy, chosen: str, *, offload: bool, mixed: bool
 ) -> Sequence[Strategy]:
     """Return the strategy that is asked for, or all that are possible."""
-    if mixed and (base.devices == 1 or chosen in (Sharing.SINGLE, Sharing.DDP)):
-        raise ConfigError(
-            "--dtype mixed needs devices that hold shares: give --gpus above 1, and no --strategy "
-            "or one of zero2, fsdp and hsdp."
-        )
     if not chosen:
         found = possible(recipe, base, mixed=mixed)
         return [one for one in found if one.offload] if offload else found

@@ -19,6 +19,7 @@ from hocket.cli._previews import choose_previews
 from hocket.cli._session import start_session
 from hocket.cli._sweep import sweep
 from hocket.data.mixture import Mixture, open_source
+from hocket.data.spec import DataSpec
 from hocket.model.build import Built, build
 from hocket.train.observe.debug import DebugSpec
 from hocket.train.progress import Progress
@@ -68,9 +69,13 @@ def command(
     ] = None,
 ) -> None:
     """Train a model in stages; the same command resumes a run that was stopped."""
+    debugging = _debugging(debug, trace)
     if multirun:
-        raise typer.Exit(sweep(overrides or [], dry=dry))
-    given = translate(overrides or [], lambda words: list(compose_run(words).train.stages))
+        options = ["--debug"] * debug + [f"--trace={step}" for step in trace or ()]
+        if verify_resume:
+            options += ["--verify-resume", f"--verify-steps={verify_steps}"]
+        raise typer.Exit(sweep(overrides or [], dry=dry, options=options))
+    given = translate(overrides or [])
     for note in given.notes:
         console().print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     config = compose_run(given.overrides)
@@ -82,7 +87,7 @@ def command(
     if verify_resume:
         _verify_resume(config, screen, steps=verify_steps)
         return
-    _train(config, screen, _debugging(debug, trace))
+    _train(config, screen, debugging)
 
 
 def _debugging(debug: bool, trace: list[int] | None) -> DebugSpec | None:
@@ -103,7 +108,7 @@ def _train(config: RunConfig, screen: Console, debug: DebugSpec | None) -> None:
             on_checkpoint=progress.on_checkpoint,
             on_note=progress.on_note,
             on_progress=progress.on_progress,
-            previews=choose_previews(config.data, count=config.train.previews),
+            previews=choose_previews(_data_to_run(config), count=config.train.previews),
             exams=choose_exams(config.train, config.data, Path(config.out)),
             debug=debug,
         )
@@ -147,5 +152,15 @@ def starting_point(config: RunConfig) -> Built:
     if config.train.init_from:
         loaded = load_checkpoint(find_checkpoint(config.train.init_from))
         return Built(loaded.model, loaded.processor)
-    sources = {name: (open_source(name, spec), 1.0) for name, spec in config.data.datasets.items()}
+    # Words of the data make a tokenizer, the same for every stage; one with a path needs none.
+    own = config.model.tokenizer.path or config.model.language.path
+    data = _data_to_run(config) if own else config.data
+    sources = {name: (open_source(name, spec), 1.0) for name, spec in data.datasets.items()}
     return build(config.model, Mixture(sources, seed=config.train.seed).texts())
+
+
+def _data_to_run(config: RunConfig) -> DataSpec:
+    """Return the data without the data sets that no stage of this run has."""
+    used = {name for stage in config.train.to_run().values() for name in stage.data}
+    datasets = {name: spec for name, spec in config.data.datasets.items() if name in used}
+    return replace(config.data, datasets=datasets)

@@ -24,7 +24,9 @@ from hocket.plan.make import SHARE_OF_PEAK, Planner, Setting, StagePlan, able, r
 from hocket.plan.measure import Measured
 from hocket.plan.memory import IN_SHARES, Sharing, Strategy
 from hocket.plan.scale import Cluster, Scaled, attending, scale
+from hocket.train.parallel import ComputeDtype, FsdpSpec
 from hocket.train.parallel import Sharding as Sharded
+from hocket.train.precision import computed_in
 from hocket.train.recipe import Recipe
 
 _VARIANTS = {"lora": "LoRA, r=16", "qlora": "QLoRA, r=16", "connector": "connectors only"}
@@ -165,18 +167,18 @@ def possible(recipe: Recipe, base: Strategy, *, mixed: bool) -> list[Strategy]:
     Args:
         recipe: says how the run shares them.
         base: how many devices there are.
-        mixed: whether weights rest in another number format than they are computed in.
+        mixed: whether weights rest in another number format than they are computed in; where the
+            recipe itself does not say so, shares come first.
     """
     if base.devices == 1:
         return [base]
-    ways = [Sharing.ZERO2, Sharing.FSDP]
-    if not mixed:
-        ways.insert(0, Sharing.DDP)
+    ways = [Sharing.DDP, Sharing.ZERO2, Sharing.FSDP]
     if base.devices % base.per_machine == 0 and base.devices > base.per_machine:
         ways.append(Sharing.HSDP)
     found = [replace(base, sharing=one) for one in ways]
     found.append(replace(base, sharing=Sharing.FSDP, offload=True))
-    own = Sharing.FSDP if mixed else Sharing.DDP
+    chosen = mixed and computed_in(recipe) == ComputeDtype.FLOAT32
+    own = Sharing.FSDP if chosen else Sharing.DDP
     if recipe.sharding is Sharded.FSDP:
         own = Sharing.FSDP if recipe.fsdp.reshard else Sharing.ZERO2
     offload = recipe.fsdp.cpu_offload and own is Sharing.FSDP
@@ -202,7 +204,8 @@ def _plans(planner: Planner, name: str, question: Question) -> list[tuple[str, S
 
 def _on_one_device(recipe: Recipe, name: str, setting: Setting) -> tuple[Recipe, Setting]:
     """Return the recipe and the setting of what one device does, for this machine."""
-    alone = replace(setting, dtype="float32", devices=1, sequence=1)
+    mixed = setting.dtype == "mixed"
+    alone = replace(setting, dtype="mixed" if mixed else "float32", devices=1, sequence=1)
     stage = recipe.stages[name]
     rows = rows_of_device(name, stage, setting) * stage.accumulate
     local = replace(
@@ -210,6 +213,8 @@ def _on_one_device(recipe: Recipe, name: str, setting: Setting) -> tuple[Recipe,
         stages={name: replace(stage, rows=rows)},
         gradient_checkpointing=list(setting.recomputed),
         sharding=Sharded.DDP,
+        fsdp=FsdpSpec(),
+        compute_dtype=ComputeDtype.BFLOAT16 if mixed else ComputeDtype.FLOAT32,
         sequence_parallel=SequenceSpec(),
         compile_blocks=False,
     )

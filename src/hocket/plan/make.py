@@ -53,7 +53,7 @@ class Setting:
 
     Attributes:
         dtype: ``float32`` or ``bfloat16`` for everything; ``mixed`` computes in bfloat16 with
-            weights, gradients and moments at rest in float32, as ``train.fsdp.compute_dtype`` does.
+            weights, gradients and moments at rest in float32, as ``train.compute_dtype`` does.
         recomputed: parts whose activations are computed again in the backward pass.
         devices: number of devices.
         sequence: devices that share the tokens of a row.

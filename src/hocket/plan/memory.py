@@ -6,6 +6,8 @@ devices that share them; A what a step makes beside them.
 * ``single``: W + O + A, where gradients come up while activations go (`Traced.with_gradients`).
   AdamW keeps two moments of each parameter that trains, in its number format, so O = 2 G
   (Loshchilov and Hutter, 2019; `torch.optim.AdamW`).
+* ``mixed`` on devices that hold whole weights is torch's autocast: the copies of the weights in the
+  narrow format, W / 2, are there from the forward pass to the end of the backward pass.
 * ``ddp``: beside that G once more, the buckets that gradients are exchanged in
   (`torch.nn.parallel.DistributedDataParallel` without ``gradient_as_bucket_view``).
 * ``zero2``: W computed with stays whole through a step, what rests is shared: (W + G + O) / N + W'
@@ -101,7 +103,7 @@ class Memory:
     """Bytes of one device, by part.
 
     Attributes:
-        weights: of them those that rest, and those gathered for computing.
+        weights: of them those that rest, and those gathered or copied for computing.
         gradients: gradients at the end of the backward pass, buckets included.
         optimizer: state of the optimizer.
         activations: kept between forward and backward pass.
@@ -144,7 +146,9 @@ def memory_of(
     together = strategy.sharing not in IN_SHARES
     if strategy.sharing is Sharing.DDP:
         standing = gradients
-    if not together:
+    if together:
+        weights += sizes.copies
+    else:
         weights, gradients, optimizer, host = _in_shares(sizes, strategy)
     apart = traced.without_gradients * part + gradients
     made = apart

@@ -57,6 +57,7 @@ class Sizes:
         training: number of parameters that train.
         weights: all parameters as they rest.
         computed: all parameters in the number format that is computed with.
+        copies: of them the copies that a step makes where weights rest whole in another format.
         trainable: those that train, as they rest; their gradients take as much.
         buffers: what the model holds beside parameters.
         block: the largest block that sharding gathers by itself, computed with.
@@ -71,6 +72,7 @@ class Sizes:
     buffers: int
     block: int
     root: int
+    copies: int = 0
 
 
 def sizes_of(
@@ -105,6 +107,7 @@ def sizes_of(
         buffers=sum(map(_bytes, model.buffers())),
         block=max(blocks, default=0),
         root=computed - sum(blocks),
+        copies=computed if in_float32 else 0,
     )
 
 

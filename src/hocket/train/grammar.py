@@ -6,6 +6,7 @@ colon or the stage's own. Where two items name the same parameters, the narrower
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from torch import nn
@@ -43,7 +44,8 @@ def read_train_modules(
         weight_decay: weight decay of all.
 
     Raises:
-        ConfigError: an item is empty, stands twice, matches nothing, or its rate is no number.
+        ConfigError: an item is empty, stands twice, matches nothing, or its rate is no finite
+            number of at least 0.
     """
     listed = list(names)
     groups: dict[str, Group] = {}
@@ -53,19 +55,29 @@ def read_train_modules(
             problem = f"{name!r} stands twice" if name else "an item is empty"
             raise ConfigError(f"train_modules {text!r}: {problem}. Correct it.")
         if not parameters_of(name, listed):
+            known = known_names()
+            # A name that is right, of a part that this model lacks, needs no other spelling.
+            hint = "" if name in known else did_you_mean(name, known)
             raise ConfigError(
-                f"train_modules {text!r}: {name!r} matches no parameter of the model."
-                f"{did_you_mean(name, known_names())} Known: {', '.join(known_names())}."
+                f"train_modules {text!r}: {name!r} matches no parameter of the model.{hint} "
+                f"Known: {', '.join(known)}."
             )
-        try:
-            groups[name] = Group(
-                match=name, lr=float(rate) if colon else lr, weight_decay=weight_decay
-            )
-        except ValueError:
-            raise ConfigError(
-                f"train_modules {text!r}: the learning rate of {name!r} is {rate!r}, expected a "
-                "number such as 2e-5."
-            ) from None
+        own = _rate(text, name, rate) if colon else lr
+        groups[name] = Group(match=name, lr=own, weight_decay=weight_decay)
     return dict(
         sorted(groups.items(), key=lambda entry: len(parameters_of(entry[1].match, listed)))
     )
+
+
+def _rate(text: str, name: str, written: str) -> float:
+    try:
+        rate = float(written)
+    except ValueError:
+        rate = math.nan
+    # Text such as nan is a number to Python, and would reach the weights.
+    if not (math.isfinite(rate) and rate >= 0):
+        raise ConfigError(
+            f"train_modules {text!r}: the learning rate of {name!r} is {written!r}, expected a "
+            "number of 0 or more such as 2e-5."
+        )
+    return rate

@@ -102,6 +102,11 @@ class _Blind:
 
 Hook = Callable[[TrainState, Report], None]
 NotFiniteRule = Callable[[TrainState, StepBatches, float, float], TrainState]
+Keep = Callable[[TrainState, StepBatches, Report], TrainState]
+
+
+def _go_on(state: TrainState, step: StepBatches, report: Report) -> TrainState:
+    return state
 
 
 class Hooks(NamedTuple):
@@ -113,11 +118,14 @@ class Hooks(NamedTuple):
             before it, the batch, the loss and the gradient's norm; returns where to go on, or
             raises.
         probe: looks at each step.
+        keep: called last behind every step, with its batch; saves where that is due and returns
+            where to go on, which is earlier where the weights were not fit to be saved.
     """
 
     after_step: Sequence[Hook]
     not_finite: NotFiniteRule
     probe: Probe = _Blind()
+    keep: Keep = _go_on
 
 
 def fit(
@@ -178,6 +186,7 @@ def fit(
         runtime.note("logging and saving")
         for hook in hooks.after_step:
             hook(state, report)
+        state = hooks.keep(state, step, report)
     return state
 
 
@@ -197,7 +206,8 @@ def _accumulate(
         with runtime.without_sync(model, last=number == len(step.micro)):
             inputs = {name: value.to(runtime.device) for name, value in batch.items()}  # type: ignore[attr-defined] # every value of a Batch is a tensor
             inputs, weight = runtime.joined(inputs, weight.to(runtime.device))
-            found = objective.learn(model, inputs | runtime.sharing, weight, whole)
+            with runtime.computing():
+                found = objective.learn(model, inputs | runtime.sharing, weight, whole)
             # Gradients are averaged over ranks; the loss is a sum.
             runtime.backward(found.loss * runtime.world)
         learned.append(found._replace(loss=found.loss.detach()))

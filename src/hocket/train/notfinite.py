@@ -1,6 +1,8 @@
 """What happens to a batch whose loss or gradient is not finite: its step is never taken.
 
-Every rank sees the same loss and norm, so all of them decide alike.
+An optimizer's step may overflow by itself, with a finite gradient and far too high a rate. So what
+trains is looked at before it is saved, and no checkpoint to go back to holds such weights. Every
+rank sees the same loss, norm and weights, so all of them decide alike.
 """
 
 from __future__ import annotations
@@ -9,15 +11,29 @@ import itertools
 import json
 from pathlib import Path
 
+import torch
+
 from hocket._errors import TrainingError
 from hocket._log import warn
 from hocket.checkpoint.manifest import machine_error
 from hocket.data.decoder import StepBatches
 from hocket.train.recipe import OnNan
-from hocket.train.state import TrainState
+from hocket.train.runtime import Runtime
+from hocket.train.state import TrainState, optimizer_tensors
 
 MOST_SKIPPED = 5
 MOST_ROLLBACKS = 3
+
+
+def is_sound(optimizer: torch.optim.Optimizer, runtime: Runtime) -> bool:
+    """Return whether all that an optimizer changes is finite; every process calls it.
+
+    Args:
+        optimizer: its parameters and its own tensors are looked at.
+        runtime: brings the answers of all processes together.
+    """
+    trained = [one for group in optimizer.param_groups for one in group["params"]]
+    return runtime.all_finite([*trained, *optimizer_tensors(optimizer).tensors.values()])
 
 
 class NotFinite:
@@ -34,7 +50,9 @@ class NotFinite:
         self._last: tuple[str, int] | None = None
         self._skipped = self._rollbacks = 0
 
-    def decide(self, state: TrainState, step: StepBatches, loss: float, norm: float) -> OnNan:
+    def decide(
+        self, state: TrainState, step: StepBatches, loss: float, norm: float, *, spoilt: bool
+    ) -> OnNan:
         """Return whether to skip the batch or to roll back behind it.
 
         Args:
@@ -42,6 +60,8 @@ class NotFinite:
             step: the batch.
             loss: its loss over all ranks.
             norm: norm of its gradient.
+            spoilt: whether the weights or the optimizer are not finite themselves; to skip a batch
+                cannot mend that, so the run goes back then.
 
         Raises:
             TrainingError: the run must stop; the message names step and samples.
@@ -50,15 +70,20 @@ class NotFinite:
         self._write(state, step, loss, norm)
         names = ", ".join(itertools.islice(step.samples, 3))
         others = len(step.samples) - 3
+        harm = (
+            "the weights or the optimizer are not finite any more and are not saved"
+            if spoilt
+            else "the weights were not touched"
+        )
         what = (
             f"stage {state.stage!r} step {state.step + 1}: the loss is {loss:g}, the gradient norm "
-            f"{norm:g}; the weights were not touched. Samples: {names}"
+            f"{norm:g}; {harm}. Samples: {names}"
             f"{f' and {others} others' if others > 0 else ''}."
         )
         advice = "Lower lr or look at them: hocket data show."
         if self._rule is OnNan.HALT:
             raise TrainingError(f"{what} {advice}")
-        if self._rule is OnNan.ROLLBACK:
+        if spoilt or self._rule is OnNan.ROLLBACK:
             self._rollbacks += 1
             if self._rollbacks > MOST_ROLLBACKS:
                 raise TrainingError(f"{what} It was rolled back {MOST_ROLLBACKS} times. {advice}")

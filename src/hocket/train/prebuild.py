@@ -93,7 +93,7 @@ def prebuild(
     )
     done: list[Prebuilt] = []
     moved: set[str] = set()
-    for name, stage in recipe.stages.items():
+    for name, stage in recipe.to_run().items():
         _freeze(model, name, stage, seed=recipe.seed)
         move(model, runtime.device, but=idle_towers(model, processor, recipe, stage))
         job = FeatureJob(

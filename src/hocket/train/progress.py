@@ -57,9 +57,13 @@ class Progress(AbstractContextManager["Progress"]):
 
     def on_stage(self, name: str, stage: Stage, trainable: list[tuple[str, ...]]) -> None:
         """Print what trains in a stage before it starts."""
-        table = Table("group", "parameters matching", "count", "peak lr", "decay", box=None)
+        titles = ["group", "parameters matching", "count", "peak lr", "decay"]
+        # Only where a group has its own; the stage's is the same for all others.
+        shown = {row[5:] for row in trainable} - {(str(stage.schedule), str(stage.warmup_steps))}
+        titles += ["schedule", "warm-up"] if shown else []
+        table = Table(*titles, box=None)
         for row in trainable:
-            table.add_row(*row)
+            table.add_row(*row[: len(titles)])
         self._stages[name] = stage  # its steps may have been counted from its epochs
         number = list(self._stages).index(name) + 1
         self._loss = 0.0

@@ -72,7 +72,7 @@ def prove_resume(run: Run, begin: Callable[[], Built], *, steps: int = 6) -> Pro
     with tempfile.TemporaryDirectory(prefix="hocket-verify-resume-") as name:
         alone, broken = Path(name, "alone"), Path(name, "broken")
         train(replace(short, out=alone), *begin())
-        breaks = _Breaks(list(run.recipe.stages), at=steps // 2)
+        breaks = _Breaks(list(run.recipe.to_run()), at=steps // 2)
         while not (broken / "model").exists():
             try:
                 train(replace(short, out=broken, on_stage=None), *begin(), [breaks])

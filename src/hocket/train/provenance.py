@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from hocket.data.spec import DataSpec
+from hocket.train.precision import computed_in
 from hocket.train.recipe import Recipe
 from hocket.train.state import TrainState
 
@@ -27,6 +28,7 @@ def provenance_of(recipe: Recipe, data: DataSpec, state: TrainState) -> dict[str
         "seconds": round(state.seconds, 1),
         "epochs": recipe.stages[state.stage].epochs,
         "init_from": recipe.init_from,
+        "compute_dtype": computed_in(recipe),
         "datasets": {name: spec.path for name, spec in data.datasets.items()},
         "torch": torch.__version__,
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

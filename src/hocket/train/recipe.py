@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hocket._errors import UnknownNameError
 from hocket.data.spec import FeatureDtype
 from hocket.model.adapters import AdapterSpec
 from hocket.model.sequence import SequenceSpec
-from hocket.train.parallel import FsdpSpec, Sharding
+from hocket.train.parallel import ComputeDtype, FsdpSpec, Sharding
 
 
 class Schedule(StrEnum):
@@ -42,7 +43,7 @@ class OnNan(StrEnum):
     """What happens to a batch whose loss or gradient is not finite; its step is never taken.
 
     ``skip`` leaves the batch out, ``rollback`` also goes back to the last checkpoint, ``halt``
-    stops the run.
+    stops the run. Where the weights themselves are not finite any more, ``skip`` goes back too.
     """
 
     SKIP = "skip"
@@ -203,6 +204,8 @@ class Recipe:
 
     Attributes:
         stages: stage name -> stage, in the order in which they run.
+        only: the one stage that runs, from the checkpoint of the stages before it in the run's
+            folder or else from the start; empty runs all.
         seed: seed of the data order, the augmentations and dropout.
         betas: AdamW's decay rates.
         save_every: optimizer steps between checkpoints; 0 saves at the end of each stage only.
@@ -230,10 +233,12 @@ class Recipe:
         sequence_parallel: how many processes share the tokens of a row.
         sharding: what processes share beside that: ``none``, ``ddp`` or ``fsdp``.
         fsdp: options of ``fsdp``.
+        compute_dtype: number format that the model computes in: ``float32`` or ``bfloat16``;
+            weights, gradients and moments keep theirs, the same at each start of the run.
         gradient_checkpointing: parts whose activations are computed again in the backward pass, of
             ``language``, ``vision``, ``video`` and ``audio``.
         compile_blocks: whether torch.compile makes each layer fast.
-        deepspeed: a JSON file of DeepSpeed's, whose options take the place of the four above.
+        deepspeed: a JSON file of DeepSpeed's, whose options take the place of the ones above.
         watchdog_seconds: time without a finished step after which each process writes its stacks
             into the run's folder and ends with code 86; 0 waits for ever.
         feature_cache: whether features of frozen towers come from the disk: ``on``, ``off``, or
@@ -242,6 +247,7 @@ class Recipe:
     """
 
     stages: dict[str, Stage]
+    only: str = ""
     seed: int = 0
     betas: tuple[float, float] = (0.9, 0.98)
     save_every: int = 0
@@ -264,9 +270,22 @@ class Recipe:
     sequence_parallel: SequenceSpec = field(default_factory=SequenceSpec)
     sharding: Sharding = Sharding.DDP
     fsdp: FsdpSpec = field(default_factory=FsdpSpec)
+    compute_dtype: ComputeDtype = ComputeDtype.FLOAT32
     gradient_checkpointing: list[str] = field(default_factory=list)
     compile_blocks: bool = False
     deepspeed: str = ""
     watchdog_seconds: float = 0.0
     feature_cache: FeaturePolicy = FeaturePolicy.AUTO
     feature_dtype: FeatureDtype = FeatureDtype.BFLOAT16
+
+    def to_run(self) -> dict[str, Stage]:
+        """Return the stages that run: all of them, or the one that `only` names.
+
+        Raises:
+            UnknownNameError: no stage has that name.
+        """
+        if not self.only:
+            return self.stages
+        if self.only not in self.stages:
+            raise UnknownNameError("stage", self.only, self.stages)
+        return {self.only: self.stages[self.only]}

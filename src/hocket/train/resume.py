@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,13 +11,14 @@ from safetensors.torch import load_file
 
 from hocket._errors import CheckpointError, ConfigError, TrainingError
 from hocket._log import warn
-from hocket.checkpoint.adapters import FOLDER, WEIGHTS
+from hocket.checkpoint.adapters import FOLDER, WEIGHTS, read_adapters
 from hocket.checkpoint.directory import Loaded, load_checkpoint
 from hocket.checkpoint.manifest import verify_directory
 from hocket.model.adapters.attach import base_state, merge
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.processor import HocketProcessor
 from hocket.train.fingerprints import same_towers
+from hocket.train.recipe import Recipe
 from hocket.train.retention import checkpoints_of
 from hocket.train.state import TrainState, read_optimizer, read_state
 
@@ -28,6 +30,7 @@ def resume(
     processor: HocketProcessor,
     *,
     towers: Mapping[str, str] | None = None,
+    compute_dtype: str = "",
 ) -> tuple[TrainState, Path | None]:
     """Load the newest whole checkpoint into the model; a damaged one is skipped with a line.
 
@@ -38,6 +41,7 @@ def resume(
         processor: its processor.
         towers: tower -> hash of the weights that the model has; one that a checkpoint has too is
             left as it is, unread.
+        compute_dtype: number format that the run computes in; empty compares none.
 
     Returns:
         where the run stands, and the checkpoint; the start and None where there is none.
@@ -61,6 +65,7 @@ def resume(
                 f"{folder} belongs to stage {state.stage!r}, but the recipe has "
                 f"{', '.join(names)}. Start into another folder with out=FOLDER."
             )
+        _check_format(folder, compute_dtype)
         if model.adapters:
             # Those of the starting point: the checkpoint says which there are by now.
             merge(model, model.adapters, list(model.adapters))
@@ -68,6 +73,59 @@ def resume(
         _take(loaded.model, model, but=same_towers(folder, towers or {}))
         return state, folder
     return TrainState(names[0]), None
+
+
+def begin_alone(
+    recipe: Recipe,
+    state: TrainState,
+    at: Path | None,
+    model: HocketForConditionalGeneration,
+    *,
+    say: Callable[[str], None] | None = None,
+) -> tuple[TrainState, Path | None]:
+    """Return where the one stage that is to run goes on: in itself, behind an earlier one, or new.
+
+    Args:
+        recipe: whose `only` names it; the arguments are returned as they are where it is empty.
+        state: where the run stands, as of `resume`.
+        at: its checkpoint, loaded into the model.
+        model: gets the adapters of an earlier stage's checkpoint.
+        say: called with a sentence where the stage starts from such a checkpoint.
+
+    Raises:
+        CheckpointError: the run is behind that stage already.
+    """
+    names, only = list(recipe.stages), recipe.only
+    if not only or (at is not None and state.stage == only):
+        return state, at
+    if at is None:
+        return TrainState(only), None
+    if names.index(state.stage) > names.index(only):
+        raise CheckpointError(
+            f"{at} belongs to stage {state.stage!r}, behind {only!r}, which alone is to run. "
+            "Start into another folder with out=FOLDER."
+        )
+    read_adapters(at, model)
+    if say:
+        say(f"stage {only!r} starts from {at}, step {state.step:,} of stage {state.stage!r}.")
+    return TrainState(only, tokens_seen=state.tokens_seen, seconds=state.seconds), None
+
+
+def _check_format(folder: Path, wanted: str) -> None:
+    """Compare the number format that a checkpoint was computed in with the run's.
+
+    Raises:
+        CheckpointError: it is another.
+    """
+    try:
+        found = json.loads((folder / "provenance.json").read_text("utf-8")).get("compute_dtype")
+    except FileNotFoundError:
+        return
+    if wanted and found and found != wanted:
+        raise CheckpointError(
+            f"{folder} was computed in {found}, and train.compute_dtype or fsdp.compute_dtype now "
+            f"says {wanted}. Set it back, or start into another folder with out=FOLDER."
+        )
 
 
 def _take(
@@ -157,6 +215,6 @@ def roll_back(
         read_optimizer(folder, optimizer)
         return state
     raise TrainingError(
-        f"stage {stage!r} has no checkpoint to roll back to yet; the weights were not touched. "
-        "Save more often with train.save_every, or set train.on_nan=skip."
+        f"stage {stage!r} has no checkpoint to roll back to yet. Save more often with "
+        "train.save_every, or lower its lr."
     )

@@ -1,14 +1,14 @@
 """A whole run: stages in order, each resumed where it stopped.
 
-A run's folder holds ``recipe.yaml``, ``log.jsonl``, ``checkpoints/`` while it trains and
-``model/``, the finished checkpoint. Starting the same run again goes on from the newest checkpoint
-that is whole; a finished run is left as it is.
+A run's folder holds ``log.jsonl``, a table of what trains for each stage, ``checkpoints/`` and at
+the end ``model/``, the finished checkpoint; ``recipe.yaml`` lies in ``model/`` and each checkpoint.
+Starting the same run again goes on from the newest checkpoint that is whole; a finished run is left
+as it is.
 """
 
 from __future__ import annotations
 
 import math
-import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -18,8 +18,6 @@ from pathlib import Path
 from hocket._env import cache_dir
 from hocket._errors import ConfigError
 from hocket.checkpoint.directory import write_checkpoint
-from hocket.checkpoint.manifest import write_directory
-from hocket.checkpoint.tools.certificate import write_certificate
 from hocket.data.decoder import SampleMemory, StepBatches
 from hocket.data.loader import Loader, workers_named
 from hocket.data.pack import PackerState
@@ -27,10 +25,11 @@ from hocket.data.spec import DataSpec
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.packing import isolate_samples
 from hocket.tokens.processor import HocketProcessor
-from hocket.train.adapt import adapt, finish_adapters, pack_weights
+from hocket.train.adapt import adapt, pack_weights
 from hocket.train.aside import TowersAside
 from hocket.train.features import FeatureJob, idle_towers, use_features
 from hocket.train.feed import Feed, prices_of
+from hocket.train.final import write_final
 from hocket.train.fingerprints import TowerHashes
 from hocket.train.finished import is_finished
 from hocket.train.grammar import groups_of
@@ -40,24 +39,25 @@ from hocket.train.lock import FolderLock
 from hocket.train.log import RunLog
 from hocket.train.loop import Hook, Hooks, Report, fit
 from hocket.train.movement import MovementWatch
-from hocket.train.notfinite import NotFinite
+from hocket.train.notfinite import NotFinite, is_sound
 from hocket.train.observe.debug import DebugSpec
 from hocket.train.observe.exams import Exams
 from hocket.train.observe.observer import Look, Observer
 from hocket.train.observe.preview import Previews
 from hocket.train.optim import build_optimizer
 from hocket.train.parallel.live import Live
+from hocket.train.precision import computed_in, with_formats
 from hocket.train.preference import FOLDER as REFERENCE
 from hocket.train.preference import StageStart, open_objective
 from hocket.train.provenance import provenance_of
 from hocket.train.recipe import OnNan, Recipe, Stage
-from hocket.train.resume import resume, roll_back
+from hocket.train.resume import begin_alone, resume, roll_back
 from hocket.train.retention import checkpoint_name
 from hocket.train.runtime import Runtime
 from hocket.train.saver import HostCopy, Saver, state_of
 from hocket.train.state import OptimizerTensors, TrainState, read_optimizer, write_state
 from hocket.train.stop import RunStoppedError, stop_signals
-from hocket.train.trainable import describe_trainable, select_trainable, set_modes
+from hocket.train.trainable import describe_trainable, select_trainable, set_modes, write_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,16 +107,21 @@ def train(
 
     Raises:
         RunStoppedError: a signal came or the time is up; a checkpoint was written.
+        ConfigError: the recipe's options contradict each other.
         TrainingError: the loss is not finite, or too many samples are bad.
         MachineError: the disk is full or read-only.
     """
+    run = replace(run, recipe=with_formats(run.recipe))
     if is_finished(run.out, run.recipe, say=run.on_note):
         return run.out / "model"
     if any(stage.packing for stage in run.recipe.stages.values()):
         # Frozen towers whose features are kept need not run, not even for this.
         kept = known_proof(model, processor, run.recipe.feature_dtype)
         isolate_samples(model, processor, features=kept, compiled=run.recipe.compile_blocks)
-    runtime = Runtime(run.recipe.sequence_parallel, run.recipe.sharding, run.recipe.fsdp)
+    recipe = run.recipe
+    runtime = Runtime(
+        recipe.sequence_parallel, recipe.sharding, recipe.fsdp, compute_dtype=recipe.compute_dtype
+    )
     with FolderLock(run.out, enabled=runtime.is_main) as lock, workers_named():
         return _train_locked(run, model, processor, hooks, runtime, lock)
 
@@ -131,10 +136,11 @@ def _train_locked(
 ) -> Path:
     """Run or resume every stage in a folder that no other process writes into."""
     known = TowerHashes(cache_dir() / FEATURES).all_known(model)
+    names, dtype = list(run.recipe.stages), computed_in(run.recipe)
     state, at = resume(
-        run.out / "checkpoints", list(run.recipe.stages), model, processor, towers=known
+        run.out / "checkpoints", names, model, processor, towers=known, compute_dtype=dtype
     )
-    names = list(run.recipe.stages)
+    state, at = begin_alone(run.recipe, state, at, model, say=run.on_note)
     feed = Feed(
         data=run.data,
         recipe=run.recipe,
@@ -153,8 +159,8 @@ def _train_locked(
     ):
         log.cut_after(names, state)
         observer.go_on(state)
-        for number, name in enumerate(names):
-            if number < names.index(state.stage):
+        for name in run.recipe.to_run():
+            if names.index(name) < names.index(state.stage):
                 continue
             if state.stage != name:
                 state = TrainState(name, tokens_seen=state.tokens_seen, seconds=state.seconds)
@@ -168,9 +174,8 @@ def _train_locked(
     # Towers that were left out lie on the CPU; with FSDP all of the model does.
     model.to(model.lm_head.weight.device)
     if runtime.is_main:
-        finish_adapters(model, run.out)
-        shutil.rmtree(run.out / REFERENCE, ignore_errors=True)
-        _write_final(run, model, processor, state)
+        notes = provenance_of(run.recipe, run.data, state)
+        write_final(run.out, model, processor, config_yaml=run.config_yaml, provenance=notes)
     runtime.wait()
     return run.out / "model"
 
@@ -222,8 +227,11 @@ class _Session:
         self._optimizer.register_step_pre_hook(lambda *_: self._saver.wait_for_copy())
         if at is not None:
             read_optimizer(at, self._optimizer)
+        table = describe_trainable(model, chosen, self._stage)
+        if runtime.is_main:
+            write_table(run.out, name, table)
         if run.on_stage:
-            run.on_stage(name, self._stage, describe_trainable(model, chosen))
+            run.on_stage(name, self._stage, table)
         self._observer.open_stage(name, self._stage, live.model, self._optimizer, chosen)
         self._watch = MovementWatch(live.model, chosen, after_steps=run.recipe.monitor_step)
         self._aside = TowersAside(model)
@@ -249,14 +257,11 @@ class _Session:
                 runtime=runtime,
                 state=state,
                 seed=recipe.seed,
-                hooks=Hooks(self._after_step(hooks), self._not_finite, self._observer),
+                hooks=Hooks([*hooks, self._watch], self._not_finite, self._observer, self._keep),
             )
         finally:
             self._aside.bring_back()
             self._live.close()
-
-    def _after_step(self, hooks: Sequence[Hook]) -> list[Hook]:
-        return [*hooks, self._watch, self._save_when_due, self._examine_when_due]
 
     def _features(self, loader: Loader, *, resumed: bool) -> FeatureJob:
         run = self._run
@@ -293,7 +298,8 @@ class _Session:
             self._name, self._stage, prices=prices_of(self._model), state=state
         )
 
-    def _save_when_due(self, state: TrainState, report: Report) -> None:
+    def _keep(self, state: TrainState, step: StepBatches, report: Report) -> TrainState:
+        """Save and examine where that is due; go back if what would be saved is not finite."""
         every = self._run.recipe.save_every
         due = state.step == self._stage.steps or bool(every and state.step % every == 0)
         # Every rank must agree to stop at the same step.
@@ -301,8 +307,16 @@ class _Session:
         asked = bool(self._stop) or (limit > 0 and time.monotonic() - self._began >= limit)
         stopping = bool(self._runtime.sum_over_ranks(float(asked)))
         self._saver.check()
-        if not (due or stopping):
-            return
+        if due or stopping:
+            if not is_sound(self._optimizer, self._runtime):
+                before = replace(state, step=state.step - 1)
+                return self._go_on(before, step, report.loss, report.grad_norm, spoilt=True)
+            self._save(state, stopping=stopping)
+        self._examine_when_due(state)
+        return state
+
+    def _save(self, state: TrainState, *, stopping: bool) -> None:
+        """Write a checkpoint; stop the run behind it if that is asked for."""
         target = self._run.out / "checkpoints" / checkpoint_name(self._name, state.step)
         self._live.gather()
         moments = self._live.moments(self._optimizer)
@@ -317,7 +331,7 @@ class _Session:
         if stopping:
             raise RunStoppedError(target, by_hand=signal.SIGINT in self._stop)
 
-    def _examine_when_due(self, state: TrainState, report: Report) -> None:
+    def _examine_when_due(self, state: TrainState) -> None:
         """Let the first process sit the exams while the others wait."""
         exams = self._run.exams
         if exams is None or (state.step % exams.every and state.step < self._stage.steps):
@@ -363,7 +377,14 @@ class _Session:
         self, state: TrainState, step: StepBatches, loss: float, norm: float
     ) -> TrainState:
         """Do as the recipe says; every rank comes here with the same numbers."""
-        rule = self._on_nan.decide(state, step, loss, norm)
+        return self._go_on(
+            state, step, loss, norm, spoilt=not is_sound(self._optimizer, self._runtime)
+        )
+
+    def _go_on(
+        self, state: TrainState, step: StepBatches, loss: float, norm: float, *, spoilt: bool
+    ) -> TrainState:
+        rule = self._on_nan.decide(state, step, loss, norm, spoilt=spoilt)
         if rule is not OnNan.ROLLBACK:
             return replace(state, packer=step.after)
         self._saver.wait()
@@ -377,24 +398,3 @@ class _Session:
         self._observer.go_on(back)
         # Behind the bad batch: the steps that are done again see other samples.
         return replace(back, packer=step.after)
-
-
-def _write_final(
-    run: Run,
-    model: HocketForConditionalGeneration,
-    processor: HocketProcessor,
-    state: TrainState,
-) -> None:
-    model.eval()
-
-    def fill(folder: Path) -> None:
-        write_checkpoint(
-            folder,
-            model,
-            processor,
-            recipe=run.config_yaml,
-            provenance=provenance_of(run.recipe, run.data, state),
-        )
-        write_certificate(folder, model, processor)
-
-    write_directory(run.out / "model", fill)

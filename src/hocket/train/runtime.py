@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -12,12 +13,13 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from hocket._env import world_size
+from hocket._env import accelerate_precision, world_size
 from hocket._errors import ConfigError
+from hocket._log import warn
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.sequence import SequenceSpec
 from hocket.model.sequence.group import SequenceGroup, open_group
-from hocket.train.parallel import FsdpSpec, Sharding
+from hocket.train.parallel import ComputeDtype, FsdpSpec, Sharding
 from hocket.train.parallel.watchdog import Watchdog
 
 
@@ -50,10 +52,11 @@ class Runtime:
         sequence: how many processes share a row; None for one.
         sharding: what processes with other rows share.
         fsdp: options of ``fsdp``.
+        compute_dtype: number format of `computing`; with ``fsdp`` that of its options holds.
 
     Raises:
-        ConfigError: that many do not divide the processes of the run, or there are too many or too
-            few of them for the sharding.
+        ConfigError: that many do not divide the processes of the run, there are too many or too
+            few of them for the sharding, or the device lacks the number format.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Runtime:
         sequence: SequenceSpec | None = None,
         sharding: Sharding = Sharding.DDP,
         fsdp: FsdpSpec | None = None,
+        compute_dtype: ComputeDtype = ComputeDtype.FLOAT32,
     ) -> None:
         # A rank's rows may hold no picture or no sound, and a tower read at an inner layer has
         # parameters that no loss reaches. Those that no rank used keep no gradient at all, so that
@@ -74,11 +78,14 @@ class Runtime:
         if fsdp and fsdp.cpu_offload and kind is not None and kind.type == "cuda":
             # The norm of gradients in host memory is added up there.
             handlers.append(InitProcessGroupKwargs(backend="cpu:gloo,cuda:nccl"))
-        self._accelerator = Accelerator(cpu=on_cpus, kwargs_handlers=handlers)
+        # Told always: untold, accelerate takes its own from the environment.
+        self._accelerator = Accelerator(mixed_precision="no", cpu=on_cpus, kwargs_handlers=handlers)
         self.rank: int = self._accelerator.process_index
         self.world: int = self._accelerator.num_processes
         self.device: torch.device = self._accelerator.device
         self._sharding = sharding
+        self._narrow = compute_dtype is ComputeDtype.BFLOAT16 and sharding is not Sharding.FSDP
+        _check_format(self.device, compute_dtype, tell=self.is_main)
         if (sharding is Sharding.NONE) != (self.world == 1) and sharding is not Sharding.DDP:
             raise ConfigError(
                 f"train.sharding is {sharding}, but the run has {self.world} process(es). Set ddp, "
@@ -138,6 +145,16 @@ class Runtime:
         found = self.join(inputs | {"loss_weights": weights})
         return found, found.pop("loss_weights")
 
+    def computing(self) -> AbstractContextManager[object]:
+        """Compute a forward pass in the run's number format; weights stay as they are.
+
+        Not accelerate's own way: that changes the model's ``forward`` for good, for its previews
+        and exams as well, and knows nothing of the reference of a stage of preferences.
+        """
+        if not self._narrow:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
     def without_sync(self, model: nn.Module, *, last: bool) -> AbstractContextManager[None]:
         """Skip the exchange of gradients in all but the last micro-batch of a step."""
         if last or self._sharding is Sharding.FSDP:
@@ -168,7 +185,35 @@ class Runtime:
         norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
+    def all_finite(self, tensors: Iterable[Tensor]) -> bool:
+        """Return whether every number of some tensors is finite in every process."""
+        own = [one.to_local() if isinstance(one, DTensor) else one.detach() for one in tensors]
+        largest = torch.nn.utils.get_total_norm([one for one in own if one.numel()], math.inf)
+        return not float(self.sum_over_processes(float(not math.isfinite(largest))))
+
     def wait(self) -> None:
         """Wait until every process is here."""
         self.note("waiting for all processes")
         self._accelerator.wait_for_everyone()
+
+
+def _check_format(device: torch.device, chosen: ComputeDtype, *, tell: bool) -> None:
+    """Check that a device has the number format; say that accelerate's variable is not used."""
+    narrow = chosen is ComputeDtype.BFLOAT16
+    if narrow and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise ConfigError(
+            f"train.compute_dtype is {chosen}, which this GPU cannot compute in. Set float32."
+        )
+    asked = accelerate_precision()
+    if tell and asked not in ("", _ACCELERATE[chosen]):
+        warn(
+            f"ACCELERATE_MIXED_PRECISION={asked} is not used: train.compute_dtype is {chosen}. "
+            "Set that one."
+        )
+
+
+_ACCELERATE = {
+    ComputeDtype.FLOAT32: "no",
+    ComputeDtype.BFLOAT16: "bf16",
+    ComputeDtype.FLOAT16: "fp16",
+}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
 from hocket._errors import ConfigError
+from hocket.checkpoint.manifest import machine_error
+from hocket.data.storing import put_file
 from hocket.model.names import parameters_of
-from hocket.train.recipe import Group
+from hocket.train.recipe import Group, Stage
 
 PARTS = (
     "vision_tower",
@@ -20,6 +25,7 @@ PARTS = (
     "audio_tower",
     "audio_projector",
 )
+COLUMNS = ("group", "pattern", "count", "rate", "decay", "schedule", "warm-up")
 _TABLE = re.compile(r"embed|token")
 
 
@@ -107,17 +113,41 @@ def set_modes(model: nn.Module) -> None:
             module.eval()
 
 
-def describe_trainable(model: nn.Module, chosen: list[Trainable]) -> list[tuple[str, ...]]:
-    """Return rows (group, pattern, parameters, learning rate, weight decay) of what trains."""
+def describe_trainable(
+    model: nn.Module, chosen: list[Trainable], stage: Stage
+) -> list[tuple[str, ...]]:
+    """Return a row of `COLUMNS` for each group; a group without a schedule has the stage's."""
     sizes = {name: value.numel() for name, value in model.named_parameters()}
     rows: list[tuple[str, ...]] = []
     for one in chosen:
         count = sum(sizes[name] for name in (*one.decayed, *one.plain))
         group = one.group
-        rows.append(
-            (one.name, group.match, f"{count:,}", f"{group.lr:g}", f"{group.weight_decay:g}")
-        )
+        schedule, warmup = group.schedule or stage.schedule, group.warmup_steps
+        numbers = (f"{count:,}", f"{group.lr:g}", f"{group.weight_decay:g}")
+        shape = (str(schedule), str(stage.warmup_steps if warmup is None else warmup))
+        rows.append((one.name, group.match, *numbers, *shape))
     return rows
+
+
+def write_table(out: Path, stage: str, rows: Sequence[Sequence[str]]) -> None:
+    """Write what a stage trains as ``trainable-STAGE.tsv``, tabs between `COLUMNS`.
+
+    Args:
+        out: the run's folder.
+        stage: the stage's name.
+        rows: as `describe_trainable` returns them.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerows([COLUMNS, *rows])
+    file = out / f"trainable-{stage}.tsv"
+    try:
+        put_file(file, lambda place: place.write_text(text.getvalue(), encoding="utf-8"))
+    except OSError as error:
+        raise machine_error(file, error) from error
 
 
 def _fixed_tables(model: nn.Module) -> set[str]:

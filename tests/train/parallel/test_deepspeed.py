@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from hocket._errors import ConfigError
-from hocket.train.parallel import FsdpSpec, Sharding
+from hocket.train.parallel import ComputeDtype, FsdpSpec, Sharding
 from hocket.train.parallel.deepspeed import with_deepspeed
+from hocket.train.precision import with_formats
 from hocket.train.recipe import Recipe, Stage
 
 AUTO = {
@@ -59,13 +60,52 @@ def test_zero_2_keeps_weights_and_zero_0_shares_gradients_alone(tmp_path: Path) 
     assert zero.sharding is Sharding.DDP
 
 
+def test_bfloat16_without_shares_is_the_runs_own(tmp_path: Path) -> None:
+    found = read(tmp_path, AUTO | {"bf16": {"enabled": True}, "compile": {"enabled": "auto"}})
+    assert (found.sharding, found.fsdp) == (Sharding.DDP, FsdpSpec())
+    assert found.compute_dtype is ComputeDtype.BFLOAT16 and not found.compile_blocks
+    assert with_formats(found) == found
+
+
+@pytest.mark.parametrize(
+    ("zero", "reshard", "told"),
+    [
+        ({"stage": 1}, False, "ZeRO-1 is taken as fsdp with reshard=false"),
+        ({"stage": 3, "mics_shard_size": 8}, True, "mics_shard_size: shares lie over all"),
+        (
+            {"stage": 3, "zero_hpz_partition_size": 8, "zero_quantized_weights": False},
+            True,
+            "zero_hpz_partition_size: shares lie over all",
+        ),
+        ({"stage": 3, "mics_shard_size": -1, "zero_hpz_partition_size": 1}, True, ""),
+    ],
+)
+def test_another_layout_of_the_same_is_told(
+    tmp_path: Path,
+    zero: dict[str, Any],
+    reshard: bool,
+    told: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = read(tmp_path, AUTO | {"bf16": {"enabled": True}, "zero_optimization": zero})
+    assert (found.sharding, found.fsdp.reshard) == (Sharding.FSDP, reshard)
+    assert with_formats(found).fsdp.compute_dtype == found.compute_dtype == "bfloat16"
+    assert told in caplog.text and bool(told) == bool(caplog.text)
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
         ({"fp16": {"enabled": True}}, "fp16.enabled has no equal"),
-        ({"zero_optimization": {"stage": 1}}, "stage 1 has no equal"),
-        ({"zero_optimization": {"stage": 3, "mics_shard_size": 64}}, "mics_shard_size"),
-        ({"zero_optimization": {"stage": 3, "zero_hpz_partition_size": 8}}, "zero_hpz"),
+        ({"zero_optimization": {"stage": 4}}, "stage 4 has no equal"),
+        ({"zero_optimization": {"stage": True}}, "stage True has no equal"),
+        ({"zero_optimization": {"stage": 3, "zero_quantized_weights": True}}, "zero_quantized_w"),
+        ({"zero_optimization": {"stage": 3, "zero_quantized_gradients": True}}, "zero_quantized_g"),
+        ({"gradient_clipping": "1,0"}, "gradient_clipping is '1,0', expected a number above 0"),
+        ({"gradient_clipping": 0}, "gradient_clipping is 0, expected a number above 0"),
+        ({"gradient_clipping": float("nan")}, "gradient_clipping is nan"),
+        ({"gradient_clipping": True}, "gradient_clipping is True"),
+        ({"bf16": {"enabled": "yes"}}, "bf16.enabled is 'yes', expected true, false or auto"),
         ({"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme"}}}, "nvme"),
         ({"zero_optimization": {"stage": 3, "moon": 1}}, "zero_optimization.moon"),
         ({"zero_optimization": 3}, "zero_optimization is no JSON object"),

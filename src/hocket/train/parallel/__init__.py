@@ -1,4 +1,4 @@
-"""How several processes share a model: its gradients, or its weights as well."""
+"""How processes share a model, its gradients or its weights as well, and what they compute in."""
 
 from __future__ import annotations
 
@@ -22,13 +22,25 @@ class Sharding(StrEnum):
     FSDP = "fsdp"
 
 
+class ComputeDtype(StrEnum):
+    """Number format of a forward and backward pass; weights, gradients and moments keep theirs.
+
+    ``float16`` is known and refused: its gradients need a scale that nothing here keeps.
+    """
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FsdpSpec:
     """Options of ``sharding: fsdp``.
 
     Attributes:
         compute_dtype: number format of weights and activations while they are used: ``float32``,
-            ``bfloat16`` or ``float16``; empty keeps the weights' own.
+            ``bfloat16`` or ``float16``; empty takes ``train.compute_dtype``, and the weights' own
+            where that is float32.
         reduce_dtype: number format in which gradients are averaged; empty keeps the weights' own.
         cpu_offload: whether weights, gradients and optimizer rest in host memory.
         reshard: whether a block's weights are given up between its forward and backward pass, as
