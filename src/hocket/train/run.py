@@ -23,7 +23,7 @@ from hocket.data.loader import Loader, workers_named
 from hocket.data.pack import PackerState
 from hocket.data.spec import DataSpec
 from hocket.model.modeling import HocketForConditionalGeneration
-from hocket.model.packing import isolate_samples
+from hocket.model.packing import packed_matches_unpacked
 from hocket.tokens.processor import HocketProcessor
 from hocket.train.adapt import adapt, pack_weights
 from hocket.train.aside import TowersAside
@@ -117,7 +117,7 @@ def train(
     if any(stage.packing for stage in run.recipe.stages.values()):
         # Frozen towers whose features are kept need not run, not even for this.
         kept = known_proof(model, processor, run.recipe.feature_dtype)
-        isolate_samples(model, processor, features=kept, compiled=run.recipe.compile_blocks)
+        packed_matches_unpacked(model, processor, features=kept)
     recipe = run.recipe
     runtime = Runtime(
         recipe.sequence_parallel, recipe.sharding, recipe.fsdp, compute_dtype=recipe.compute_dtype
