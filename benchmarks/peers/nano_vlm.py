@@ -18,14 +18,14 @@ probe.name_missing_vision_operators()
 sys.path.insert(0, str(Path(sys.prefix) / "source"))
 
 import torch  # noqa: E402 -- it needs the names above
-from data.advanced_datasets import ConstantLengthDataset  # noqa: E402
-from data.collators import VQACollator  # noqa: E402
-from data.datasets import VQADataset  # noqa: E402
-from data.processors import get_image_processor, get_tokenizer  # noqa: E402
-from models.config import VLMConfig  # noqa: E402
-from models.vision_language_model import VisionLanguageModel  # noqa: E402
-from PIL import Image  # noqa: E402
-from torchvision.transforms import CenterCrop  # noqa: E402
+from data.advanced_datasets import ConstantLengthDataset  # noqa: E402 -- it needs what is set above
+from data.collators import VQACollator  # noqa: E402 -- it needs what is set above
+from data.datasets import VQADataset  # noqa: E402 -- it needs what is set above
+from data.processors import get_image_processor, get_tokenizer  # noqa: E402 -- it needs what is set above
+from models.config import VLMConfig  # noqa: E402 -- it needs what is set above
+from models.vision_language_model import VisionLanguageModel  # noqa: E402 -- it needs what is set above
+from PIL import Image  # noqa: E402 -- it needs what is set above
+from torchvision.transforms import CenterCrop  # noqa: E402 -- it needs what is set above
 
 LENGTH = 1408
 # Its data set finds the answer of a turn by a template whose prefix it can measure.

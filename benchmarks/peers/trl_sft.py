@@ -9,10 +9,10 @@ import probe
 probe.name_missing_vision_operators()
 
 import torch  # noqa: E402 -- it needs the names above
-from datasets import Dataset, List  # noqa: E402
-from datasets import Image as HubImage  # noqa: E402
-from transformers import AutoProcessor, LlavaForConditionalGeneration  # noqa: E402
-from trl import SFTConfig, SFTTrainer  # noqa: E402
+from datasets import Dataset, List  # noqa: E402 -- it needs what is set above
+from datasets import Image as HubImage  # noqa: E402 -- it needs what is set above
+from transformers import AutoProcessor, LlavaForConditionalGeneration  # noqa: E402 -- it needs what is set above
+from trl import SFTConfig, SFTTrainer  # noqa: E402 -- it needs what is set above
 
 ROLES = {"human": "user", "gpt": "assistant"}
 

@@ -112,7 +112,8 @@ def _mended(
     if lost is not None:
         return None, [f"dropped the row: {lost.reason}"]
     row = dict(source.row(number))
-    if all(finding.kind not in (Kind.TAGS, Kind.ORDER, Kind.EMPTY) for finding in findings):
+    found = [one for one in findings if one.kind in (Kind.TAGS, Kind.ORDER, Kind.EMPTY)]
+    if not found:
         return row, []
     changes: list[str] = []
     shape = next((one for one in _SHAPES if isinstance(row.get(one.turns), list)), None)
@@ -124,8 +125,9 @@ def _mended(
         row[shape.turns] = cast(list[Json], kept)
     try:
         check_conversation(read(row), need_answer=True)
-    except DataError as error:
-        return None, [f"dropped the row: {' '.join(str(error).split())}"]
+    except DataError:
+        # What was found first: what is wrong behind the mending is a row that nobody wrote.
+        return None, [f"dropped the row: {found[0].reason}"]
     return row, changes
 
 
