@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ from hocket.tokens.processor import HocketProcessor
 SILENT_SECONDS = 1800.0
 """How long loading processes may send nothing: one whose batch finds no room in shared memory would
 be waited for without end."""
+_TORCH_SAYS = "DataLoader "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,9 +296,10 @@ def workers_named(lost: tuple[type[Exception], ...] = ()) -> Iterator[None]:
         yield
     except lost as error:
         found = str(error) or type(error).__name__
+        _take_signal()
     except RuntimeError as error:
         # What a worker itself raises begins otherwise, and is a fault to be seen whole.
-        if not str(error).startswith("DataLoader "):
+        if not str(error).startswith(_TORCH_SAYS):
             raise
         found = str(error)
     if found:
@@ -306,6 +309,15 @@ def workers_named(lost: tuple[type[Exception], ...] = ()) -> Iterator[None]:
             "is full: look at free -g and df -h /dev/shm, and lower train.workers or give more "
             "(docker: --shm-size). The same command goes on from the last checkpoint."
         )
+
+
+def _take_signal(seconds: float = 1.0) -> None:
+    """Let torch's signal for a dead process come up here, not in whatever is done next."""
+    try:
+        time.sleep(seconds)
+    except RuntimeError as error:
+        if not str(error).startswith(_TORCH_SAYS):
+            raise
 
 
 def _settle(_: int = 0) -> None:
