@@ -42,7 +42,7 @@ from hocket.data.mixture import Mixture, open_source
 from hocket.data.spec import DatasetSpec
 from hocket.media.image import Image
 from hocket.model.build import Built, build
-from hocket.model.packing import packed_matches_unpacked
+from hocket.model.packing import isolate_samples
 from hocket.model.spec import LanguageSpec, ModelSpec, PartSpec, TokenizerSpec, TowerSpec
 from hocket.tokens.batch import Batch, pack_batch
 from hocket.train.optim import build_optimizer
@@ -84,7 +84,7 @@ def composite() -> Built:
         tokenizer=TokenizerSpec(vocab_size=400),
     )
     built = build(spec, TEXTS)
-    packed_matches_unpacked(*built)
+    isolate_samples(*built)
     built.model.train()
     return built
 

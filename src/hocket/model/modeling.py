@@ -26,6 +26,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from hocket._errors import AlignmentError
 from hocket.model.adapters import Attached
 from hocket.model.config import HocketConfig
+from hocket.model.documents import find_documents
 from hocket.model.expand import expand_media
 from hocket.model.loss import Losses, LossOptions, supervised_loss
 from hocket.model.origin import Origin
@@ -106,6 +107,11 @@ class HocketModel(HocketTowers):
             inputs_embeds, position_ids = sequence.cut(inputs_embeds), sequence.cut(position_ids)
             attention_mask = UNMASKED.to(inputs_embeds.device)
             kwargs["sequence"] = sequence
+        elif attention_mask is None and kwargs.get("use_cache") is False:
+            # With a cache transformers joins the samples of a row, and so it stays.
+            documents = find_documents(self.language_model, inputs_embeds, position_ids)
+            if documents is not None:
+                attention_mask, kwargs["documents"] = UNMASKED, documents
         return self.language_model(
             attention_mask=attention_mask,
             position_ids=position_ids,

@@ -15,11 +15,43 @@ from hocket._errors import AlignmentError
 from hocket.chat.conversation import Conversation, Message, Part, Role, Text
 from hocket.media.audio import Audio
 from hocket.media.image import Image
+from hocket.model.documents import attend_alone, attend_together
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.batch import Batch, pack_batch, pad_batch
 from hocket.tokens.cutter import FeatureSource
 from hocket.tokens.example import Example
 from hocket.tokens.processor import HocketProcessor
+
+# What a language model says, in its own words, of an argument that its layers do not hand on.
+_REFUSALS = (AlignmentError, RuntimeError, TypeError, ValueError)
+
+
+def isolate_samples(
+    model: HocketForConditionalGeneration,
+    processor: HocketProcessor,
+    *,
+    features: FeatureSource | None = None,
+    compiled: bool = False,
+) -> float:
+    """Prove that packed samples do not see each other, and let each be attended to by itself.
+
+    Args:
+        model: the model as it will be trained; its attention may be set to a faster one.
+        processor: makes the row with media.
+        features: see `packed_matches_unpacked`.
+        compiled: its layers will be compiled, which they would be again for each step's samples.
+
+    Raises:
+        AlignmentError: the language model does not isolate packed examples.
+    """
+    if compiled:
+        attend_together(model)
+    elif attend_alone(model):
+        try:
+            packed_matches_unpacked(model)
+        except _REFUSALS:
+            attend_together(model)
+    return packed_matches_unpacked(model, processor, features=features)
 
 
 def packed_matches_unpacked(
