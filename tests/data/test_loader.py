@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from tests.toy import toy, write_rows
 
 from hocket._errors import ConfigError, DataError, MachineError, TrainingError
-from hocket.data import loader as loading
+from hocket.data import workers
 from hocket.data.augment import Augmenter
 from hocket.data.budget import Cuts
 from hocket.data.decoder import Decoder, SampleMemory, StepBatches
@@ -265,22 +266,26 @@ def test_a_worker_that_is_killed_is_one_sentence(rows: Path) -> None:
     others = set(multiprocessing.active_children())
     running = iter(loader(rows, workers=1))
     next(running)
-    # The signal may come up in this test's own lines, as it may in those of training.
-    with (
-        pytest.raises(MachineError, match="a process that loads data is gone") as told,
-        loading.workers_named(),
-    ):
-        for process in set(multiprocessing.active_children()) - others:
-            process.kill()
+    for process in set(multiprocessing.active_children()) - others:
+        process.kill()
+        process.join()
+    with pytest.raises(MachineError, match="a process that loads data is gone") as told:
         for _ in range(1000):
             next(running)
     assert "The same command goes on" in str(told.value)
 
 
+def test_the_death_of_a_process_is_no_business_of_torchs_signal(rows: Path) -> None:
+    before = signal.getsignal(signal.SIGCHLD)
+    running = iter(loader(rows, workers=1))
+    next(running)
+    assert signal.getsignal(signal.SIGCHLD) is before
+
+
 def test_workers_that_are_silent_are_one_sentence(
     rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(workers, "SILENT_SECONDS", 0.5)
     monkeypatch.setattr(Decoder, "__getitem__", lambda *_: time.sleep(60))
     with pytest.raises(MachineError, match="timed out"):
         next(iter(loader(rows, workers=1)))
@@ -289,10 +294,11 @@ def test_workers_that_are_silent_are_one_sentence(
 def test_a_worker_that_dies_in_the_middle_of_a_batch(
     rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut_off(*_: object) -> None:
+    def cut_off(*_: object) -> Iterator[StepBatches]:
+        yield from ()
         raise ConnectionResetError("connection reset by peer")
 
-    monkeypatch.setattr(loading.DataLoader, "__iter__", cut_off)
+    monkeypatch.setattr(workers.DataLoader, "__iter__", cut_off)
     with pytest.raises(MachineError, match="gone or silent"):
         next(iter(loader(rows, workers=1)))
     with pytest.raises(ConnectionResetError):

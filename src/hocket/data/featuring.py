@@ -15,12 +15,13 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from hocket._errors import HocketError, MachineError
 from hocket.chat.conversation import Conversation
 from hocket.data.features import KnownFeatures, ShardWriter
 from hocket.data.mixture import Mixture, SampleRef
+from hocket.data.workers import loaded
 from hocket.tokens.batch import span_table
 from hocket.tokens.example import Outline
 from hocket.tokens.processor import HocketProcessor
@@ -250,7 +251,7 @@ def _decoded(
     """Yield each medium decoded, or why it cannot be."""
     if places:
         work = _Work(samples, processor, places)
-        yield from DataLoader(work, batch_size=None, num_workers=workers)
+        yield from loaded(work, workers=workers)
 
 
 def _write(encode: Encode, group: list[Decoded], writer: ShardWriter) -> int:

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import functools
 import gc
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from torch.utils.data import DataLoader
-
-from hocket._errors import ConfigError, DataError, HocketError, MachineError, TrainingError
+from hocket._errors import ConfigError, DataError, HocketError, TrainingError
 from hocket._log import warn
 from hocket.chat.conversation import Conversation
 from hocket.data.augment import Augmenter
@@ -29,14 +26,10 @@ from hocket.data.mixture import Mixture, SampleRef
 from hocket.data.pack import Measured, Packer, PackerState
 from hocket.data.spec import Overlong
 from hocket.data.truncate import OverlongError
+from hocket.data.workers import loaded
 from hocket.tokens.cutter import FeatureSource
 from hocket.tokens.example import Cost, Outline
 from hocket.tokens.processor import HocketProcessor
-
-SILENT_SECONDS = 1800.0
-"""How long loading processes may send nothing: one whose batch finds no room in shared memory would
-be waited for without end."""
-_TORCH_SAYS = "DataLoader "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,17 +136,11 @@ class Loader:
         self._told = self._start.cuts != UNCUT
 
     def __iter__(self) -> Iterator[StepBatches]:
-        loader = DataLoader(
-            self._decoder,
-            batch_size=None,
-            sampler=_Plans(self),
-            num_workers=self._workers,
-            worker_init_fn=_settle,
-            timeout=SILENT_SECONDS if self._workers else 0,
-        )
-        lost = (ConnectionError, EOFError) if self._workers else ()
-        with _settled(), workers_named(lost):
-            yield from self._steps(loader)
+        plans = _Plans(self)
+        with _settled():
+            yield from self._steps(
+                loaded(self._decoder, plans, workers=self._workers, at_start=_settle)
+            )
 
     def _steps(self, loader: Iterable[StepBatches]) -> Iterator[StepBatches]:
         """Yield what is loaded, and keep count of what was left out."""
@@ -277,47 +264,6 @@ class Loader:
         self._bad += 1
         self._faults.add(self._decoder.bad_sample(position, error))
         self._faults.check(self._bad, position + 1)
-
-
-@contextmanager
-def workers_named(lost: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Say in one sentence that a loading process died or does not answer.
-
-    torch notices a dead one by a signal, so the error comes up wherever this process is by then.
-
-    Args:
-        lost: what else is raised where a process died in the middle of a batch.
-
-    Raises:
-        MachineError: one died, or sent nothing for `SILENT_SECONDS`.
-    """
-    found = ""
-    try:
-        yield
-    except lost as error:
-        found = str(error) or type(error).__name__
-        _take_signal()
-    except RuntimeError as error:
-        # What a worker itself raises begins otherwise, and is a fault to be seen whole.
-        if not str(error).startswith(_TORCH_SAYS):
-            raise
-        found = str(error)
-    if found:
-        # Behind the `except`: nothing may hold on to the loader, which would complain again.
-        raise MachineError(
-            f"a process that loads data is gone or silent ({found.strip()}). Most often the memory "
-            "is full: look at free -g and df -h /dev/shm, and lower train.workers or give more "
-            "(docker: --shm-size). The same command goes on from the last checkpoint."
-        )
-
-
-def _take_signal(seconds: float = 1.0) -> None:
-    """Let torch's signal for a dead process come up here, not in whatever is done next."""
-    try:
-        time.sleep(seconds)
-    except RuntimeError as error:
-        if not str(error).startswith(_TORCH_SAYS):
-            raise
 
 
 def _settle(_: int = 0) -> None:

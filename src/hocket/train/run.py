@@ -19,11 +19,11 @@ from hocket._env import cache_dir
 from hocket._errors import ConfigError
 from hocket.checkpoint.directory import write_checkpoint
 from hocket.data.decoder import SampleMemory, StepBatches
-from hocket.data.loader import Loader, workers_named
+from hocket.data.loader import Loader
 from hocket.data.pack import PackerState
 from hocket.data.spec import DataSpec
 from hocket.model.modeling import HocketForConditionalGeneration
-from hocket.model.packing import packed_matches_unpacked
+from hocket.model.packing import isolate_samples
 from hocket.tokens.processor import HocketProcessor
 from hocket.train.adapt import adapt, pack_weights
 from hocket.train.aside import TowersAside
@@ -117,12 +117,12 @@ def train(
     if any(stage.packing for stage in run.recipe.stages.values()):
         # Frozen towers whose features are kept need not run, not even for this.
         kept = known_proof(model, processor, run.recipe.feature_dtype)
-        packed_matches_unpacked(model, processor, features=kept)
+        isolate_samples(model, processor, features=kept, compiled=run.recipe.compile_blocks)
     recipe = run.recipe
     runtime = Runtime(
         recipe.sequence_parallel, recipe.sharding, recipe.fsdp, compute_dtype=recipe.compute_dtype
     )
-    with FolderLock(run.out, enabled=runtime.is_main) as lock, workers_named():
+    with FolderLock(run.out, enabled=runtime.is_main) as lock:
         return _train_locked(run, model, processor, hooks, runtime, lock)
 
 
