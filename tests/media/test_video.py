@@ -147,8 +147,8 @@ def test_counting_decodes_no_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("decoded a frame")
 
-    monkeypatch.setattr("hocket.media.video._decode", refuse)
-    monkeypatch.setattr("hocket.media.video._first_size", refuse)
+    monkeypatch.setattr("hocket.media.video.decoded", refuse)
+    monkeypatch.setattr("hocket.media.video.first_size", refuse)
     assert video.pick_count(Uniform(8)) == 8
 
 

@@ -20,6 +20,7 @@ from hocket.chat.conversation import Medium
 from hocket.media.audio import Audio
 from hocket.media.image import Image
 from hocket.media.limits import DEFAULT_LIMITS
+from hocket.media.where import Where
 
 _DIGEST_BYTES = 16
 _BLOCK_BYTES = 2**20
@@ -63,7 +64,7 @@ class ContentHashes:
             times = "" if medium.times is None else str(medium.times.tolist())
             digest.update(f"pictures {medium.picture_fps} {times}".encode())
             for picture in medium.pictures:
-                digest.update(self._of_file(Image.from_path(picture)).encode())
+                digest.update(self._of_place(picture).encode())
         else:
             times = "" if medium.times is None else str(medium.times.tolist())
             self._add(digest, medium, medium.frames, times)
@@ -79,14 +80,15 @@ class ContentHashes:
         elif medium.where.data is not None:
             digest.update(hashlib.blake2b(medium.where.data).digest())
         else:
-            digest.update(self._of_file(medium).encode())
+            digest.update(self._of_place(medium.where).encode())
 
-    def _of_file(self, medium: Medium) -> str:
-        """Return the hash of a file's bytes, read anew only where size or time are others."""
-        medium.where.check(DEFAULT_LIMITS)
-        assert medium.where.path is not None
-        path = str(medium.where.path.absolute())
-        now = medium.where.path.stat()
+    def _of_place(self, where: Where) -> str:
+        """Return the hash of bytes; a file is read anew only where size or time are others."""
+        where.check(DEFAULT_LIMITS)
+        if where.path is None:
+            return hashlib.blake2b(where.data or b"", digest_size=_DIGEST_BYTES).hexdigest()
+        path = str(where.path.absolute())
+        now = where.path.stat()
         known = self._ask(
             lambda kept: kept.execute(
                 "SELECT bytes, changed, hash FROM files WHERE path = ?", (path,)
@@ -95,7 +97,7 @@ class ContentHashes:
         if known is not None and known[:2] == (now.st_size, now.st_mtime_ns):
             return str(known[2])
         digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-        with medium.where.open() as handle:
+        with where.open() as handle:
             while block := handle.read(_BLOCK_BYTES):
                 digest.update(block)
         found = digest.hexdigest()

@@ -13,12 +13,13 @@ from typing import Any, cast
 from hocket.chat.conversation import Conversation, Medium, Part
 from hocket.data.sources import Row, RowSource, Source
 from hocket.media.audio import Audio, Mix
+from hocket.media.film import Frames
 from hocket.media.frames import FrameSampler
 from hocket.media.guard import Guard
 from hocket.media.image import Image, Pixels
 from hocket.media.limits import DEFAULT_LIMITS, Limits
 from hocket.media.resample import Resampler, Wave
-from hocket.media.video import Frames, Times, Video, VideoInfo
+from hocket.media.video import Times, Video, VideoInfo
 
 
 class GuardedRows:

@@ -16,6 +16,7 @@ from hocket.data.writers._rows import is_learned, kind_of
 from hocket.media.audio import Audio
 from hocket.media.image import Image
 from hocket.media.video import Video
+from hocket.media.where import Where
 
 Identity = tuple[str, ...]
 """A medium as something to compare: its file, or a hash of its bytes or samples."""
@@ -50,12 +51,16 @@ def identity(medium: Medium) -> Identity:
     if isinstance(medium, Video) and medium.pictures:
         times = "" if medium.times is None else str(medium.times.tolist())
         rate = f"{medium.picture_fps} {times}"
-        return (kind, "pictures", rate, *map(str, medium.pictures))
-    if medium.where.path is not None:
-        return (kind, "path", str(medium.where.path))
-    if medium.where.data is not None:
-        return (kind, "bytes", hashlib.blake2b(medium.where.data, digest_size=16).hexdigest())
-    return (kind, "array", _array_hash(medium))
+        return (kind, "pictures", rate, *(":".join(_place(one)) for one in medium.pictures))
+    return (kind, *(_place(medium.where) or ("array", _array_hash(medium))))
+
+
+def _place(where: Where) -> Identity:
+    if where.path is not None:
+        return ("path", str(where.path))
+    if where.data is not None:
+        return ("bytes", hashlib.blake2b(where.data, digest_size=16).hexdigest())
+    return ()
 
 
 def _array_hash(medium: Medium) -> str:

@@ -31,6 +31,7 @@ from hocket.media.audio import Audio
 from hocket.media.image import Image
 from hocket.media.limits import DEFAULT_LIMITS
 from hocket.media.video import Video
+from hocket.media.where import Where
 
 # First bytes of the formats that data sets use; the number is where they stand.
 _MARKS = (
@@ -83,12 +84,7 @@ class InPlace:
         """
         if isinstance(medium, Video) and medium.pictures:
             return self._pictures(medium, at)
-        if medium.where.path is None:
-            raise DataError(
-                f"{at}: it has no file of its own, so its path cannot be written. "
-                f"Add --copy-media, or write a webdataset."
-            )
-        path = self._path(medium.where.path)
+        path = self._path(_file_of(medium.where, at))
         self.moved[identity(medium)] = (kind_of(medium), "path", str(self.root / path))
         return path
 
@@ -97,7 +93,7 @@ class InPlace:
         if whole is not None:
             return self._whole(video, self._path(whole))
         _refuse_rates(video, at)
-        paths = [self._path(one) for one in video.pictures]
+        paths = [self._path(_file_of(one, at)) for one in video.pictures]
         found = Video.from_frames([self.root / path for path in paths], fps=video.picture_fps)
         self.moved[identity(video)] = identity(found)
         return paths
@@ -149,7 +145,7 @@ class Copied:
             if whole is not None:
                 return self._whole(medium, whole)
             _refuse_rates(medium, at)
-            paths = [self._copy(Image.from_path(one), at) for one in medium.pictures]
+            paths = [self._copy(Image(one), at) for one in medium.pictures]
             found = Video.from_frames([self.root / one for one in paths], fps=medium.picture_fps)
             self.moved[key] = identity(found)
             return paths
@@ -213,19 +209,34 @@ class Packed:
     def __call__(self, medium: Medium, at: str) -> Reference:
         """Return ``{"bytes": ..., "path": HASH.ENDING}``.
 
+        A video that is kept as pictures is ``{"frames": [...]}`` with one of these for each, with
+        ``fps`` and ``times`` where they are not one a second.
+
         Raises:
             MediaError: the medium cannot be read.
-            DataError: a video that is kept as pictures, or an array that no format holds.
+            DataError: an array that no format holds.
         """
         if isinstance(medium, Video) and medium.pictures:
-            raise DataError(
-                f"{at}: the video is kept as {len(medium.pictures)} pictures, and packed rows "
-                f"hold whole files. Write json or jsonl with --copy-media."
-            )
+            return self._frames(medium, at)
         data = encoded(medium, at)
         digest = _hash(data)
         self.moved[identity(medium)] = (kind_of(medium), "bytes", digest)
         return {"bytes": data, "path": f"{digest}.{ending_of(data, medium)}"}
+
+    def _frames(self, video: Video, at: str) -> Reference:
+        pictures = [Image(one) for one in video.pictures]
+        held = [encoded(one, at) for one in pictures]
+        found = Video.from_frames(
+            [Where.of_bytes(data) for data in held], fps=video.picture_fps, times=video.times
+        )
+        self.moved[identity(video)] = identity(found)
+        frames = [
+            {"bytes": data, "path": f"{_hash(data)}.{ending_of(data, one)}"}
+            for data, one in zip(held, pictures, strict=True)
+        ]
+        rate = {} if video.picture_fps == 1.0 else {"fps": video.picture_fps}
+        times = {} if video.times is None else {"times": video.times.tolist()}
+        return {"frames": frames, **rate, **times}
 
 
 def encoded(medium: Medium, at: str) -> bytes:
@@ -293,10 +304,20 @@ def _refuse_rates(video: Video, at: str) -> None:
         )
 
 
+def _file_of(where: Where, at: str) -> Path:
+    if where.path is None:
+        raise DataError(
+            f"{at}: it has no file of its own, so its path cannot be written. "
+            f"Add --copy-media, or write a webdataset."
+        )
+    return where.path
+
+
 def _whole_folder(video: Video) -> Path | None:
     """Return the folder whose pictures are exactly those of the video, or None."""
-    folder = video.pictures[0].parent
-    if any(picture.parent != folder for picture in video.pictures):
+    folders = {picture.path.parent if picture.path else None for picture in video.pictures}
+    folder = folders.pop()
+    if folder is None or folders:
         return None
     try:
         found = Video.from_folder(folder, fps=video.picture_fps)

@@ -123,8 +123,8 @@ def _add_medium(digest: _Hash, medium: Medium) -> None:
         _add(digest, str(medium.rate))
     else:
         _add(digest, str(medium.picture_fps))
-        for path in medium.pictures:
-            _add_medium(digest, Image.from_path(path))
+        for place in medium.pictures:
+            _add_medium(digest, Image(place))
         values = [one for one in (medium.frames, medium.times) if one is not None]
     for value in values:
         _add(digest, f"{value.dtype}{value.shape}")

@@ -6,14 +6,12 @@ For checks: nothing of the decoded medium is kept. Knows media; must not know ro
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import NamedTuple
 
 from hocket.media.audio import Audio
 from hocket.media.frames import Uniform
 from hocket.media.image import Image
 from hocket.media.video import Video
-from hocket.media.where import Where
 
 # The last frame of a video is among them, so all are decoded; few are kept.
 _ALL_FRAMES = Uniform(2)
@@ -67,7 +65,7 @@ def _digest(medium: Image | Audio | Video) -> str:
     found = hashlib.blake2b(digest_size=16)
     places = [medium.where]
     if isinstance(medium, Video) and medium.pictures:
-        places = [Where.of_path(Path(picture)) for picture in medium.pictures]
+        places = [*medium.pictures]
     for where in places:
         if where.path is None and where.data is None:
             return ""

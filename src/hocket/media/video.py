@@ -1,33 +1,28 @@
 """One video: a reference that becomes the frames a sampler picks.
 
-Knows files and PyAV; must not know how many frames a model wants or what it does with them.
+Knows files; must not know how many frames a model wants or what it does with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-import av
 import numpy as np
 import numpy.typing as npt
-from av.container import InputContainer
-from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 
 from hocket._errors import MediaError
 from hocket.media.audio import Audio
-from hocket.media.container import check_codec, opened, packets
+from hocket.media.container import opened
+from hocket.media.film import Frames, Shot, Timeline, decoded, first_size, timeline_of
 from hocket.media.folder import frame_files, frame_times
 from hocket.media.frames import BLANK, FrameSampler
 from hocket.media.image import Image
 from hocket.media.limits import DEFAULT_LIMITS, Limits
 from hocket.media.where import Where
 
-Frames: TypeAlias = npt.NDArray[np.uint8]
 Times: TypeAlias = npt.NDArray[np.float64]
 
 
@@ -50,20 +45,6 @@ class VideoInfo:
     width: int
 
 
-class _Shot(NamedTuple):
-    """One decoded frame: its number, pixels (H, W, 3) and time in seconds."""
-
-    number: int
-    pixels: Frames
-    seconds: float
-
-
-class _Timeline(NamedTuple):
-    frames: int
-    fps: float
-    seconds: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Video:
     """A video.
@@ -72,18 +53,18 @@ class Video:
         where: where its bytes are.
         frames: uint8 (N, H, W, 3) if it is decoded already.
         times: float64 (N,), seconds of each of ``frames``, or of ``pictures`` that say them.
-        pictures: the files of its frames, if it is kept as pictures.
+        pictures: where its frames are, if it is kept as pictures.
         picture_fps: frames per second of ``pictures``.
     """
 
     where: Where
     frames: Frames | None = field(default=None, repr=False)
     times: Times | None = field(default=None, repr=False)
-    pictures: tuple[Path, ...] = field(default=(), repr=False)
+    pictures: tuple[Where, ...] = field(default=(), repr=False)
     picture_fps: float = 1.0
     # What the file said: it is looked at once, however often it is asked for.
     _sizes: dict[Limits, tuple[int, int]] = field(default_factory=dict, init=False, repr=False)
-    _lines: dict[Limits, _Timeline] = field(default_factory=dict, init=False, repr=False)
+    _lines: dict[Limits, Timeline] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def from_path(cls, path: Path | str) -> Video:
@@ -96,18 +77,33 @@ class Video:
         return cls(Where.of_bytes(data, name=name))
 
     @classmethod
-    def from_frames(cls, paths: Sequence[Path | str], *, fps: float = 1.0) -> Video:
+    def from_frames(
+        cls,
+        pictures: Sequence[Path | str | Where],
+        *,
+        fps: float = 1.0,
+        times: npt.ArrayLike | None = None,
+    ) -> Video:
         """Refer to pictures of one size that are the frames, in order, ``fps`` a second.
 
         At the default of one a second the time of a frame is its number.
 
+        Args:
+            pictures: their files, or where their bytes are.
+            fps: frames per second.
+            times: seconds of each frame, if they are not ``fps`` a second.
+
         Raises:
-            MediaError: no pictures, or a rate that is not above 0.
+            MediaError: no pictures, a rate that is not above 0, or times that do not fit.
         """
-        pictures = tuple(Path(path) for path in paths)
-        if not pictures:
+        places = tuple(one if isinstance(one, Where) else Where.of_path(one) for one in pictures)
+        if not places:
             raise MediaError("a video of pictures: the list is empty. Name at least one picture.")
-        return cls._of_pictures(pictures, fps, f"{pictures[0]} (first of {len(pictures)} frames)")
+        name = f"{places[0].name} (first of {len(places)} frames)"
+        video = cls._of_pictures(places, fps, name)
+        if times is None:
+            return video
+        return replace(video, times=_seconds(times, len(places), name))
 
     @classmethod
     def from_folder(
@@ -123,12 +119,13 @@ class Video:
             MediaError: no folder, no file that fits ``pattern``, files of several endings when
                 there is no pattern, or a rate that is not above 0.
         """
-        video = cls._of_pictures(frame_files(path, pattern=pattern), fps, str(path))
+        files = tuple(map(Where.of_path, frame_files(path, pattern=pattern)))
+        video = cls._of_pictures(files, fps, str(path))
         times = frame_times(path, len(video.pictures)) if pattern is None else None
         return video if times is None else replace(video, times=np.asarray(times, np.float64))
 
     @classmethod
-    def _of_pictures(cls, pictures: tuple[Path, ...], fps: float, name: str) -> Video:
+    def _of_pictures(cls, pictures: tuple[Where, ...], fps: float, name: str) -> Video:
         if not 0 < fps < float("inf"):
             raise MediaError(f"{name}: {fps} frames per second, expected above 0. Correct fps.")
         return cls(Where.of_array(name), pictures=pictures, picture_fps=fps)
@@ -145,15 +142,9 @@ class Video:
                 f"{name}: {frames.dtype} {frames.shape}, expected uint8 (frames, height, width, 3)."
                 f" Convert the array first."
             )
-        seconds = np.asarray(times, np.float64)
-        if not frames.size or seconds.shape != (len(frames),):
-            raise MediaError(
-                f"{name}: {len(frames)} frames of {frames.shape[1]} x {frames.shape[2]} and times "
-                f"{seconds.shape}, expected one time for each of at least one frame."
-            )
-        if not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any():
-            raise MediaError(f"{name}: the times do not grow from frame to frame. Sort the frames.")
-        return cls(Where.of_array(name), frames, seconds)
+        if not frames.size:
+            raise MediaError(f"{name}: {frames.shape} has no pixels. Give at least one frame.")
+        return cls(Where.of_array(name), frames, _seconds(times, len(frames), name))
 
     def probe(self, limits: Limits = DEFAULT_LIMITS) -> VideoInfo:
         """Return what the video is, decoding at most one frame.
@@ -164,11 +155,10 @@ class Video:
         if self.frames is not None:
             height, width = self.frames.shape[1:3]
         elif self.pictures:
-            height, width = Image.from_path(self.pictures[0]).size(limits)
+            height, width = Image(self.pictures[0]).size(limits)
         else:
             if limits not in self._sizes:
-                with opened(self.where, limits, noun="video") as container:
-                    self._sizes[limits] = _first_size(container, self.where, limits)
+                self._sizes[limits] = first_size(self.where, limits)
             height, width = self._sizes[limits]
         line = self._timeline(limits)
         return VideoInfo(line.frames, line.fps, line.seconds, height, width)
@@ -252,17 +242,17 @@ class Video:
             )
         return picks
 
-    def _timeline(self, limits: Limits) -> _Timeline:
+    def _timeline(self, limits: Limits) -> Timeline:
         if self.times is not None:
             span = float(self.times[-1] - self.times[0])
             fps = (len(self.times) - 1) / span if span > 0 else 1.0
-            line = _Timeline(len(self.times), fps, len(self.times) / fps)
+            line = Timeline(len(self.times), fps, len(self.times) / fps)
         elif self.pictures:
             count = len(self.pictures)
-            line = _Timeline(count, self.picture_fps, count / self.picture_fps)
+            line = Timeline(count, self.picture_fps, count / self.picture_fps)
         else:
             if limits not in self._lines:
-                self._lines[limits] = _file_timeline(self.where, limits)
+                self._lines[limits] = timeline_of(self.where, limits)
             line = self._lines[limits]
         if line.frames < 1:
             raise MediaError(f"{self.where.name}: the video has no frames. Remove its row.")
@@ -273,18 +263,18 @@ class Video:
             )
         return line
 
-    def _shots(self, wanted: list[int], limits: Limits) -> Iterator[_Shot]:
+    def _shots(self, wanted: list[int], limits: Limits) -> Iterator[Shot]:
         """Yield the wanted frames in rising order."""
         if self.frames is not None and self.times is not None:
             for index in wanted:
-                yield _Shot(index, self.frames[index], float(self.times[index]))
+                yield Shot(index, self.frames[index], float(self.times[index]))
         elif self.pictures:
             for index in wanted:
-                pixels = Image.from_path(self.pictures[index]).load(limits)
+                pixels = Image(self.pictures[index]).load(limits)
                 seconds = index / self.picture_fps if self.times is None else self.times[index]
-                yield _Shot(index, pixels, float(seconds))
+                yield Shot(index, pixels, float(seconds))
         else:
-            yield from _decode(self.where, wanted, limits)
+            yield from decoded(self.where, wanted, limits)
 
     def __eq__(self, other: object) -> bool:
         """Compare places and pictures, and frames where there are any."""
@@ -301,99 +291,17 @@ class Video:
         return hash((self.where, self.pictures))
 
 
+def _seconds(times: npt.ArrayLike, count: int, name: str) -> Times:
+    """Return times that say when each of ``count`` frames is shown, float64 (N,)."""
+    seconds = np.asarray(times, np.float64)
+    if seconds.shape != (count,):
+        raise MediaError(
+            f"{name}: {count} frames and times {seconds.shape}, expected one time for each frame."
+        )
+    if not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any():
+        raise MediaError(f"{name}: the times do not grow from frame to frame. Sort the frames.")
+    return seconds
+
+
 def _by(frame: Frames) -> str:
     return f"{frame.shape[0]} x {frame.shape[1]}"
-
-
-def _stream(container: InputContainer, where: Where) -> VideoStream:
-    for stream in container.streams.video:
-        # The cover of a song is a video stream of one picture.
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            check_codec(stream, where, instead="H.264")
-            # Data workers are processes: threads inside each would only fight for cores.
-            stream.codec_context.thread_count = 1
-            return stream
-    raise MediaError(f"{where.name}: no video in this file. Check that it is the right one.")
-
-
-def _check_size(height: int, width: int, where: Where, limits: Limits) -> None:
-    if max(height, width) > limits.max_side_pixels or height * width > limits.max_pixels:
-        raise MediaError(
-            f"{where.name}: frames of {height} x {width} pixels, but at most {limits.max_pixels} "
-            f"and {limits.max_side_pixels} a side are allowed. Shrink it or raise the limits."
-        )
-
-
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Return how often a frame is turned left by 90 degrees to be shown."""
-    return round(frame.rotation / 90) % 4
-
-
-def _first_size(container: InputContainer, where: Where, limits: Limits) -> tuple[int, int]:
-    stream = _stream(container, where)
-    _check_size(stream.height, stream.width, where, limits)
-    for frame in container.decode(stream):
-        upright = _quarter_turns(frame) % 2 == 0
-        return (frame.height, frame.width) if upright else (frame.width, frame.height)
-    raise MediaError(f"{where.name}: the video has no frames. Remove its row.")
-
-
-def _file_timeline(where: Where, limits: Limits) -> _Timeline:
-    with opened(where, limits, noun="video") as container:
-        stream = _stream(container, where)
-        frames = _count(container, stream, where)
-        rate = stream.average_rate or stream.guessed_rate or Fraction(0)
-        unit = stream.time_base or Fraction(0)
-        seconds = float((stream.duration or 0) * unit) or (container.duration or 0) / av.time_base
-        # A container that also holds a longer sound says the length of that.
-        if rate and (stream.duration is None or not seconds):
-            seconds = frames / float(rate)
-        fps = float(rate) if rate else (frames / seconds if seconds > 0 else 0.0)
-        return _Timeline(frames, fps, seconds)
-
-
-def _count(container: InputContainer, stream: VideoStream, where: Where) -> int:
-    """Return how many frames will be shown, from the index if it is whole, else from packets."""
-    entries = stream.index_entries
-    if "mp4" in container.format.name and stream.frames and len(entries) == stream.frames:
-        return sum(not entry.is_discard for entry in entries)
-    found = packets(container, stream, where)
-    if stream.codec_context.name in ("vp8", "libvpx"):
-        # Bit 4 of a VP8 frame: a hidden reference frame has it clear and is never shown.
-        return sum(bool(bytes(packet)[0] & 0x10) for packet in found)
-    return sum(not packet.is_discard for packet in found)
-
-
-def _decode(where: Where, wanted: list[int], limits: Limits) -> Iterator[_Shot]:
-    with opened(where, limits, noun="video") as container:
-        stream = _stream(container, where)
-        _check_size(stream.height, stream.width, where, limits)
-        fps = float(stream.average_rate or 0) or 1.0
-        # One converter for all frames: making one costs more than converting a small frame.
-        to_rgb = VideoReformatter()
-        remaining = iter(wanted)
-        target = next(remaining, None)
-        count = 0
-        first: float | None = None
-        for index, frame in enumerate(container.decode(stream)):
-            count = index + 1
-            seconds = frame.time if frame.pts is not None else index / fps
-            first = seconds if first is None else first
-            if index != target:
-                continue
-            if frame.is_corrupt:
-                raise MediaError(
-                    f"{where.name}: frame {index} is damaged. Copy or encode the file again."
-                )
-            _check_size(frame.height, frame.width, where, limits)
-            rgb = to_rgb.reformat(frame, format="rgb24", threads=1)
-            pixels = np.asarray(rgb.to_ndarray(), np.uint8)
-            turned = np.rot90(pixels, _quarter_turns(frame))
-            yield _Shot(index, turned, seconds - first)
-            target = next(remaining, None)
-            if target is None:
-                return
-    raise MediaError(
-        f"{where.name}: the video is cut off: frame {target} is wanted, but only {count} could be "
-        f"decoded. Copy or encode the file again."
-    )

@@ -20,10 +20,11 @@ from PIL import Image as Pil
 from hocket.chat.conversation import Medium, Message, Text
 from hocket.media.audio import Audio
 from hocket.media.container import opened
+from hocket.media.film import Frames
 from hocket.media.frames import Uniform
 from hocket.media.image import Image
 from hocket.media.limits import DEFAULT_LIMITS
-from hocket.media.video import Frames, Video
+from hocket.media.video import Video
 
 SOUND_RATE = 16_000
 MOST_SECONDS = 30

@@ -56,7 +56,7 @@ def kind_of(medium: Medium) -> str:
 def name_of(medium: Medium, root: Path) -> str | list[str]:
     """Return the path of a medium below the root, the paths of its frames, or its bytes."""
     if isinstance(medium, Video) and medium.pictures:
-        return [path.relative_to(root).as_posix() for path in medium.pictures]
+        return [one.path.relative_to(root).as_posix() for one in medium.pictures]
     if medium.where.data is not None:
         return base64.b64encode(medium.where.data).decode()
     if medium.where.path is None:

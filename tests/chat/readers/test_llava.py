@@ -42,7 +42,7 @@ def kind_of(medium: object) -> str:
 
 def paths_of(medium: Image | Audio | Video, root: Path) -> str | list[str]:
     if isinstance(medium, Video) and medium.pictures:
-        return [path.relative_to(root).as_posix() for path in medium.pictures]
+        return [one.path.relative_to(root).as_posix() for one in medium.pictures]
     assert medium.where.path is not None
     return medium.where.path.relative_to(root).as_posix()
 
@@ -156,7 +156,7 @@ def test_ignored_answers_are_not_learned(root: Path) -> None:
 def test_a_list_of_pictures_is_one_video_and_a_list_of_videos_is_several(root: Path) -> None:
     (frames,) = read(ask("<video>", video=["images/a.png", "images/b.png"]), root).media()
     assert isinstance(frames, Video)
-    assert frames.pictures == (root / "images/a.png", root / "images/b.png")
+    assert [one.path for one in frames.pictures] == [root / "images/a.png", root / "images/b.png"]
     row = ask("<video><video>", video=["video/a.mp4", "video/a.mp4"])
     assert [paths_of(medium, root) for medium in read(row, root).media()] == ["video/a.mp4"] * 2
 

@@ -1,8 +1,9 @@
 """The media of a row: which keys name them, where their files are, where their places are.
 
 A reference is a path, bytes (as Parquet and tar shards hold them), a ``data:`` URL with base64,
-or the pictures that are the frames of one video. References are read first and files are looked
-for last, so a row whose numbers do not fit costs no look at the disk.
+or the pictures that are the frames of one video, themselves of any of these kinds. References are
+read first and files are looked for last, so a row whose numbers do not fit costs no look at the
+disk.
 
 Knows keys and paths; must not open a medium or know turns.
 """
@@ -46,8 +47,23 @@ class Bytes:
     name: str
 
 
-Reference = str | Bytes | tuple[str, ...]
-"""One medium before its files are looked for; a tuple holds the pictures of a video."""
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """A video that is kept as pictures.
+
+    Attributes:
+        pictures: paths, ``data:`` URLs or bytes, in order.
+        fps: pictures per second; None leaves it to the row.
+        times: seconds of each picture, if they are not ``fps`` a second.
+    """
+
+    pictures: tuple[str | Bytes, ...]
+    fps: float | None = None
+    times: tuple[float, ...] | None = None
+
+
+Reference = str | Bytes | Frames
+"""One medium before its files are looked for."""
 References = Mapping[str, Sequence[Reference]]
 """The media of a row in order, for each kind."""
 
@@ -67,7 +83,8 @@ def references(
     """Return the media of one kind that a row names, in order.
 
     A list of pictures under ``video`` is one video of frames; any other list holds one medium
-    for each entry, and an entry of a list of videos may itself be a list of pictures.
+    for each entry, and an entry of a list of videos may itself be a list of pictures. Frames may
+    also be written ``{"frames": [...], "fps": 2, "times": [...]}``.
 
     Args:
         row: the JSON object.
@@ -91,22 +108,20 @@ def references(
         )
     key = found[0]
     value = row[key]
-    if not isinstance(value, list):
-        return [reference_of(value, key, at)]
     if kind != "video":
-        return [reference_of(one, key, at) for one in value]
-    nested = [_frames(one, key, at) if isinstance(one, list) else one for one in value]
-    if any(isinstance(one, tuple) for one in nested):
-        return [one if isinstance(one, tuple) else reference_of(one, key, at) for one in nested]
-    flat = [reference_of(one, key, at) for one in value]
-    paths = [one for one in flat if isinstance(one, str)]
-    if len(paths) < len(flat):
-        return flat
-    pictures = key != "videos" and all(_is_picture(path) for path in paths)
-    return [tuple(paths)] if pictures or key == frames_key else flat
+        listed = value if isinstance(value, list) else [value]
+        return [reference_of(one, key, at) for one in listed]
+    if not isinstance(value, list):
+        return [_video(value, key, at)]
+    videos = [_video(one, key, at) for one in value]
+    flat = tuple(one for one in videos if not isinstance(one, Frames))
+    if len(flat) < len(videos):
+        return videos
+    pictures = key != "videos" and all(_is_picture(one) for one in flat)
+    return [Frames(flat)] if pictures or key == frames_key else videos
 
 
-def reference_of(value: object, key: str, at: str) -> Reference:
+def reference_of(value: object, key: str, at: str) -> str | Bytes:
     """Return one path, ``{"path": ...}``, bytes or ``{"bytes": ..., "path": name}``.
 
     Raises:
@@ -164,19 +179,35 @@ def medium(
         ReaderError: a ``data:`` URL that is damaged.
     """
     rate = 1.0 if fps is None else fps
-    if isinstance(reference, tuple):
-        frames = [locate(one, root=root, where=at) for one in reference]
-        return Video.from_frames(frames, fps=rate)
-    if isinstance(reference, str) and is_embedded(reference):
-        reference = Bytes(_decoded(kind, reference, at), f"{at}: {kind} in the row")
-    if isinstance(reference, Bytes):
-        return _of_bytes(kind, reference)
-    path = locate(reference, root=root, where=at, folders=kind == "video")
+    if isinstance(reference, Frames):
+        places = [image(one, root=root, at=at).where for one in reference.pictures]
+        own = rate if reference.fps is None else reference.fps
+        return Video.from_frames(places, fps=own, times=reference.times)
     if kind == "image":
-        return Image.from_path(path)
+        return image(reference, root=root, at=at)
+    found = _taken_out(kind, reference, at)
+    if isinstance(found, Bytes):
+        kept = Audio if kind == "audio" else Video
+        return kept.from_bytes(found.data, found.name)
+    path = locate(found, root=root, where=at, folders=kind == "video")
     if kind == "audio":
         return Audio.from_path(path)
     return Video.from_folder(path, fps=rate) if path.is_dir() else Video.from_path(path)
+
+
+def image(reference: str | Bytes, *, root: Path, at: str) -> Image:
+    """Return the picture of a reference; arguments and errors as `medium`."""
+    found = _taken_out("image", reference, at)
+    if isinstance(found, Bytes):
+        return Image.from_bytes(found.data, found.name)
+    return Image.from_path(locate(found, root=root, where=at))
+
+
+def url_of(data: bytes, name: str) -> str:
+    """Return the ``data:`` URL of a picture, which JSON can hold; the ending says its type."""
+    ending = PurePath(name).suffix.lower()
+    kind = ending[1:].replace("jpg", "jpeg") if ending in _PICTURES else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def base64_of(text: str, at: str) -> bytes:
@@ -196,6 +227,13 @@ def base64_of(text: str, at: str) -> bytes:
     return data
 
 
+def _taken_out(kind: str, reference: str | Bytes, at: str) -> str | Bytes:
+    """Return a path, or the bytes that stand in the row."""
+    if isinstance(reference, str) and is_embedded(reference):
+        return Bytes(_decoded(kind, reference, at), f"{at}: {kind} in the row")
+    return reference
+
+
 def _decoded(kind: str, url: str, at: str) -> bytes:
     head, comma, body = url.partition(",")
     fields = head[len("data:") :].split(";")
@@ -212,24 +250,47 @@ def _decoded(kind: str, url: str, at: str) -> bytes:
     return base64_of(body, f"{at}: {kind}")
 
 
-def _of_bytes(kind: str, found: Bytes) -> Medium:
-    if kind == "image":
-        return Image.from_bytes(found.data, found.name)
-    if kind == "audio":
-        return Audio.from_bytes(found.data, found.name)
-    return Video.from_bytes(found.data, found.name)
-
-
-def _frames(value: Sequence[object], key: str, at: str) -> tuple[str, ...]:
-    found = [reference_of(one, key, at) for one in value]
-    paths = tuple(one for one in found if isinstance(one, str))
-    if not paths or len(paths) < len(found) or not all(_is_picture(path) for path in paths):
+def _video(value: object, key: str, at: str) -> Reference:
+    if isinstance(value, Mapping) and "frames" in value:
+        return _described(value, key, at)
+    if not isinstance(value, list):
+        return reference_of(value, key, at)
+    pictures = tuple(reference_of(one, key, at) for one in value)
+    if not pictures or not all(_is_picture(one) for one in pictures):
         raise ReaderError(
             f"{at}: '{key}' holds the list {short(value)}, expected the pictures of one video. "
             f"Name pictures in it, or write the path of a video without [ ]."
         )
-    return paths
+    return Frames(pictures)
 
 
-def _is_picture(path: str) -> bool:
+def _described(value: Mapping[str, object], key: str, at: str) -> Frames:
+    """Return the frames of an object that also says when they are shown."""
+    listed, times = value["frames"], value.get("times")
+    if not isinstance(listed, list) or not listed:
+        raise ReaderError(
+            f"{at}: 'frames' of '{key}' is {kind_of(listed)}, expected a list of pictures. "
+            f"Add them or remove the row."
+        )
+    pictures = tuple(reference_of(one, f"{key}.frames", at) for one in listed)
+    fps = None if value.get("fps") is None else _number(value["fps"], f"{at}: 'fps' of '{key}'")
+    if times is None:
+        return Frames(pictures, fps)
+    if not isinstance(times, list) or len(times) != len(pictures):
+        count = len(times) if isinstance(times, list) else kind_of(times)
+        raise ReaderError(
+            f"{at}: 'times' of '{key}' ({count}) are not one for each of the {len(pictures)} "
+            f"frames. Correct them or leave them out."
+        )
+    return Frames(pictures, fps, tuple(_number(one, f"{at}: 'times' of '{key}'") for one in times))
+
+
+def _number(value: object, at: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ReaderError(f"{at} holds {kind_of(value)}, expected a number. Correct it.")
+    return float(value)
+
+
+def _is_picture(one: str | Bytes) -> bool:
+    path = one.name if isinstance(one, Bytes) else one
     return PurePath(path).suffix.lower() in _PICTURES

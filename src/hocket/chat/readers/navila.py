@@ -8,12 +8,13 @@ Rows::
     {"video": "scene0.mp4", "q": "What is beside the bin?", "a": ["a desk", "desk"]}
 
 The first are R2R, RxR and human videos, the second EnvDrop, the third ScanQA, which `vila` reads
-with everything else. Knows rows and paths; must not open a medium.
+with everything else. The pictures of a walk may stand in the row itself, as bytes. Knows rows and
+paths; must not open a medium.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hocket._errors import ConfigError, ReaderError
@@ -26,7 +27,7 @@ from hocket.chat.navigation import (
     walk_frames,
 )
 from hocket.chat.readers import readers
-from hocket.chat.readers._media import references
+from hocket.chat.readers._media import Bytes, Frames, image, references, url_of
 from hocket.chat.readers._rows import (
     Sample,
     answer_of,
@@ -48,7 +49,6 @@ from hocket.chat.readers._videos import (
 )
 from hocket.chat.readers.vila import vila
 from hocket.media.image import Image
-from hocket.media.locate import locate
 
 _FRAMES = "frames"
 
@@ -67,8 +67,9 @@ def navila(
 
     A walk becomes NaVILA's question about the next action, its ``frames`` pictures chosen by the
     sampler ``history`` (the newest last, black ones before a short walk); all paths stay in
-    ``meta``. A tour becomes the question which way the robot went. All other rows are `vila`'s;
-    a row whose ``a`` is a list of answers is a question about a video of its ``frames``.
+    ``meta``, pictures in the row as ``data:`` URLs. A tour becomes the question which way the robot
+    went. All other rows are `vila`'s; a row whose ``a`` is a list of answers is a question about a
+    video of its ``frames``.
 
     Args:
         row: the decoded JSON object.
@@ -117,18 +118,18 @@ def _walk(
     at = sample.at
     instruction = text_of(row[needed_key(row, ("q",), at)], f"{at}: 'q'")
     answer = answer_of(row[needed_key(row, ("a",), at)], f"{at}: 'a'")
-    paths = _paths(row, at)
+    pictures = _pictures(row, at)
 
     def picture(index: int) -> Image:
-        return Image.from_path(locate(paths[index], root=root, where=at))
+        return image(pictures[index], root=root, at=at)
 
-    shown = walk_frames(len(paths), frames, picture)
+    shown = walk_frames(len(pictures), frames, picture)
     words = clean_instruction(instruction) if clean else instruction
     question = QUESTIONS[asking](shown, words)
     return Conversation(
         id=sample.id,
         messages=(Message(Role.USER, question), Message(Role.ASSISTANT, (Text(answer),))),
-        meta=rest(row, {"id", "a", "q"}) | ({"q": instruction} if clean else {}),
+        meta=_kept(row, pictures) | ({"q": instruction} if clean else {}),
         source=where,
     )
 
@@ -156,15 +157,25 @@ def _tour(row: Mapping[str, Json], sample: Sample, root: Path, where: str) -> Co
     )
 
 
-def _paths(row: Mapping[str, Json], at: str) -> list[str]:
+def _pictures(row: Mapping[str, Json], at: str) -> list[str | Bytes]:
     found = references(row, "image", at, keys=(_FRAMES,))
-    paths = [one for one in found if isinstance(one, str)]
-    if not paths or len(paths) < len(found):
+    pictures = [one for one in found if not isinstance(one, Frames)]
+    if not pictures:
         raise ReaderError(
             f"{at}: 'frames' is {kind_of(row[_FRAMES])} without paths, expected the pictures of "
             f"the walk, the newest last. Add them or remove the row."
         )
-    return paths
+    return pictures
+
+
+def _kept(row: Mapping[str, Json], pictures: Sequence[str | Bytes]) -> dict[str, Json]:
+    """Return what else the row says; pictures in the row as text, since that is JSON."""
+    kept = rest(row, {"id", "a", "q"})
+    if any(isinstance(one, Bytes) for one in pictures):
+        kept[_FRAMES] = [
+            url_of(one.data, one.name) if isinstance(one, Bytes) else one for one in pictures
+        ]
+    return kept
 
 
 def _as_video(row: Mapping[str, Json], at: str) -> dict[str, Json]:

@@ -22,6 +22,7 @@ from hocket.chat.conversation import Conversation, Json, Medium, Role
 from hocket.chat.readers import readers
 from hocket.chat.readers._media import (
     ALL_KEYS,
+    Frames,
     Reference,
     References,
     all_references,
@@ -103,7 +104,7 @@ class _Places:
 
     def folder(self, kind: str, reference: Reference, name: str | None, at: str) -> Path:
         """Return the folder that a reference starts from."""
-        path = reference[0] if isinstance(reference, tuple) else reference
+        path = reference.pictures[0] if isinstance(reference, Frames) else reference
         if not isinstance(path, str) or is_embedded(path) or Path(path).is_absolute():
             return self._root
         if kind == _AUDIO:

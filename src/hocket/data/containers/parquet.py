@@ -40,6 +40,7 @@ class ParquetShards:
             MissingExtraError: pyarrow is not installed.
         """
         try:
+            import pyarrow as pa
             import pyarrow.parquet as pq
         except ImportError as error:
             raise MissingExtraError("pyarrow", "parquet") from error
@@ -53,7 +54,13 @@ class ParquetShards:
                         f"{numbered.at}: {key!r} does not come back from Parquet as it was. "
                         f"Give it one type in all rows, remove it, or write json."
                     )
-        pq.write_table(table, file, row_group_size=_GROUP_ROWS)
+        try:
+            pq.write_table(table, file, row_group_size=_GROUP_ROWS)
+        except pa.ArrowException as error:  # such as an object without keys in every row
+            raise DataError(
+                f"{whole[0].at} to {whole[-1].at}: Parquet cannot hold them ({reason(error)}). "
+                f"Write json, jsonl or webdataset."
+            ) from error
 
     def finish(self, parts: Sequence[Path], out: Path, *, name: str, keys: Sequence[str]) -> None:
         """Leave the shards as they are."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from hocket._errors import DataError
 from hocket.data.containers import Numbered, containers
 from hocket.data.containers._lines import json_text
+from hocket.data.sources._shard import holds_bytes
 from hocket.data.sources._text import MAX_ROW_BYTES
 
-_MEDIA = ("images", "audios", "videos")
 _INDEX = "wids-meta.json"
 _BLOCK_BYTES = 2**20
 
@@ -35,7 +35,7 @@ class TarShards:
         Raises:
             DataError: a value that JSON does not have.
         """
-        bare = {key: value for key, value in numbered.row.items() if key not in _MEDIA}
+        bare = {key: value for key, value in numbered.row.items() if not holds_bytes(value)}
         found = json.loads(json_text(numbered._replace(row=bare)))
         return {key: found.get(key, numbered.row[key]) for key in numbered.row}
 
@@ -66,18 +66,8 @@ class TarShards:
 
 def _add_sample(tar: tarfile.TarFile, numbered: Numbered) -> None:
     name = f"{numbered.number:09d}"
-    row = dict(numbered.row)
     members: dict[str, bytes] = {}
-    for key in _MEDIA:
-        found = row.get(key)
-        if not isinstance(found, list):
-            continue
-        paths = []
-        for one in found:
-            member = f"{name}.{one['path']}"
-            members[member] = one["bytes"]
-            paths.append(member)
-        row[key] = paths
+    row = {key: _put_aside(value, name, members) for key, value in numbered.row.items()}
     text = json_text(numbered._replace(row=row)).encode()
     if len(text) > MAX_ROW_BYTES:
         raise DataError(
@@ -88,6 +78,19 @@ def _add_sample(tar: tarfile.TarFile, numbered: Numbered) -> None:
         header = tarfile.TarInfo(member)
         header.size = len(data)
         tar.addfile(header, io.BytesIO(data))
+
+
+def _put_aside(value: object, name: str, members: dict[str, bytes]) -> object:
+    """Return a value with the name of a member wherever a medium stands in it."""
+    if isinstance(value, list):
+        return [_put_aside(one, name, members) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    if isinstance(value.get("bytes"), bytes):
+        member = f"{name}.{value['path']}"
+        members[member] = value["bytes"]
+        return member
+    return {key: _put_aside(one, name, members) for key, one in value.items()}
 
 
 def _count(part: Path) -> int:

@@ -29,6 +29,8 @@ from hocket.data.sources._text import json_row, row_bytes, row_text
 from hocket.media.limits import DEFAULT_LIMITS
 
 _COUNTS = 3
+# Their lists may name pictures that are the frames of a video or of a walk.
+_FRAME_KEYS = ("video", "videos", "video_frames", "frames")
 
 
 class Shard:
@@ -77,6 +79,7 @@ class Shard:
                 self._add(row, ending, member, where)
         # What the .json says goes before members that say the same, such as img2dataset's .txt.
         row |= self._described(found, where)
+        media["image"] = self._add_frames(row, media.get("image", []), where)
         for kind in ("image", "audio", "video"):
             self._add_media(row, kind, media.get(kind, []), where)
         return cast(Row, row)
@@ -125,6 +128,29 @@ class Shard:
         else:
             row[ending] = data
 
+    def _add_frames(
+        self, row: dict[str, object], found: list[tuple[str, Member]], where: str
+    ) -> list[tuple[str, Member]]:
+        """Put pictures that are named as frames in their places; return those left to be images."""
+        by_name = {PurePosixPath(member.name).name: member for _, member in found}
+        used: set[str] = set()
+
+        def filled(value: object) -> object:
+            if isinstance(value, Mapping) and "frames" in value:
+                return {**value, "frames": filled(value["frames"])}
+            if not isinstance(value, list):
+                return value
+            names = [_file_name(one) for one in value]
+            if not all(isinstance(one, str) for one in value) or not by_name.keys() >= {*names}:
+                return [filled(one) for one in value]
+            used.update(names)
+            return [self._medium(by_name[name], where) for name in names]
+
+        row |= {key: filled(row[key]) for key in _FRAME_KEYS if key in row}
+        if any(row.get(key) for key in ("image", "images")):
+            return found  # a picture may be both
+        return [one for one in found if PurePosixPath(one[1].name).name not in used]
+
     def _add_media(
         self, row: dict[str, object], kind: str, found: list[tuple[str, Member]], where: str
     ) -> None:
@@ -132,8 +158,12 @@ class Shard:
         ordered = [member for _, member in sorted(found, key=lambda one: natural(one[0]))]
         if keys:
             named = row[keys[0]]
-            ordered = _named(named, ordered, f"{where}: '{keys[0]}'")
-            media = [self._medium(member, where) for member in ordered]
+            listed = named if isinstance(named, list) else [named]
+            wanted = [one for one in listed if not holds_bytes(one)]
+            members = iter(_named(wanted, ordered, f"{where}: '{keys[0]}'"))
+            media = [
+                one if holds_bytes(one) else self._medium(next(members), where) for one in listed
+            ]
             row[keys[0]] = media if isinstance(named, list) else media[0]
         elif ordered:
             media = [self._medium(member, where) for member in ordered]
@@ -152,9 +182,16 @@ class Shard:
         return row_bytes(self._file, member.at, end, f"{where} {member.name}")
 
 
-def _named(named: object, found: list[Member], where: str) -> list[Member]:
+def holds_bytes(value: object) -> bool:
+    """Return whether a medium stands in a value, at any depth."""
+    if isinstance(value, Mapping):
+        return isinstance(value.get("bytes"), bytes) or any(map(holds_bytes, value.values()))
+    return isinstance(value, list) and any(map(holds_bytes, value))
+
+
+def _named(named: Sequence[object], found: list[Member], where: str) -> list[Member]:
     """Return the members that a ``.json`` names: by file name, or in order if it names none."""
-    wanted = [_file_name(one) for one in (named if isinstance(named, list) else [named])]
+    wanted = [_file_name(one) for one in named]
     by_name = {PurePosixPath(member.name).name: member for member in found}
     if all(name in by_name for name in wanted):
         return [by_name[name] for name in wanted]

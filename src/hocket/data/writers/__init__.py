@@ -13,7 +13,8 @@ from hocket._registry import Registry
 from hocket.chat.conversation import Conversation, Medium
 
 Reference = object
-"""What stands in a row for a medium: a path, a list of paths, or ``{"bytes", "path"}``."""
+"""What stands in a row for a medium: a path, a list of paths, ``{"bytes", "path"}``, or, for a
+video that is kept as pictures, ``{"frames", "fps", "times"}`` with a list of the former."""
 
 
 class Refer(Protocol):

@@ -71,6 +71,16 @@ def media_values(found: Found, *, listed: bool) -> dict[str, object]:
     return values
 
 
+def plain_frames(videos: Sequence[Reference]) -> list[object]:
+    """Return the pictures of a single video whose frames are one a second, else nothing."""
+    if len(videos) != 1:
+        return []
+    (video,) = videos
+    if isinstance(video, Mapping):
+        return [*video["frames"]] if video.keys() == {"frames"} else []
+    return [*video] if isinstance(video, list) else []
+
+
 def turn_extras(conversation: Conversation, key: str) -> Mapping[str, Mapping[str, Json]]:
     """Return what turns carried besides speaker and text: number of the turn -> its keys."""
     found = conversation.meta.get(key)

@@ -16,6 +16,7 @@ from hocket.data.writers._rows import (
     is_learned,
     kind_of,
     media_values,
+    plain_frames,
     refer_all,
     refuse_tools,
     refused,
@@ -122,9 +123,10 @@ def llava_row(
     turns = write_turns(conversation)
     found = refer_all(conversation, refer)
     media = media_values(found, listed=refer.listed)
-    if frames_key and len(found["video"]) == 1 and isinstance(found["video"][0], list):
+    frames = plain_frames(found["video"]) if frames_key else []
+    if frames:
         media = {key: value for key, value in media.items() if key not in ("video", "videos")}
-        media[frames_key] = found["video"][0]
+        media[frames_key] = frames
     values = {"conversations": turns, **media, **(more or {})}
     return Written(row_around(conversation, {"id", *MEDIA_KEYS, *own}, values), conversation)
 

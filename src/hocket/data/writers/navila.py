@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from hocket._errors import DataError
 from hocket.chat.conversation import Conversation, Json, Role
 from hocket.chat.navigation import clean_instruction, next_action_question
-from hocket.data.writers import Refer, Written, writers
+from hocket.chat.readers._media import image, is_embedded, url_of
+from hocket.data.writers import Refer, Reference, Written, writers
 from hocket.data.writers._rows import MEDIA_KEYS, refuse_tools, row_around
 from hocket.data.writers.vila import vila
 from hocket.media.image import Image
@@ -29,20 +31,21 @@ def navila(conversation: Conversation, refer: Refer) -> Written:
     if not paths or not isinstance(instruction, str) or not _is_walk(conversation, instruction):
         return vila(conversation, refer)
     refuse_tools(conversation)
-    root = _root_of(conversation, paths)
     at = f"{conversation.source} (id {conversation.id!r}): meta.frames"
-    if refer.packed:
-        raise DataError(
-            f"{at}: the walk is kept as {len(paths)} pictures, and packed rows hold whole files. "
-            "Write json or jsonl with --copy-media, or only the pictures that it shows with "
-            "--to llava."
-        )
-    referred = [refer(Image.from_path(root / path), at) for path in paths]
+    # A picture in the row needs no folder; of the others the last is always shown.
+    root = Path() if is_embedded(paths[-1]) else _root_of(conversation, paths)
+    referred = [refer(image(path, root=root, at=at), at) for path in paths]
     values = {"frames": referred, "q": instruction, "a": conversation.messages[1].text}
     row = row_around(conversation, {"id", "a", "conversations", *MEDIA_KEYS}, values)
-    shown: list[Json] = [str(one) for one in referred]
-    meta = {**conversation.meta, "frames": shown}
+    meta = {**conversation.meta, "frames": [_as_read(one) for one in referred]}
     return Written(row, replace(conversation, meta=meta))
+
+
+def _as_read(reference: Reference) -> Json:
+    """Return what the reader keeps of a picture of a walk."""
+    if isinstance(reference, Mapping):
+        return url_of(reference["bytes"], reference["path"])
+    return str(reference)
 
 
 def _is_walk(conversation: Conversation, instruction: str) -> bool:
@@ -50,7 +53,7 @@ def _is_walk(conversation: Conversation, instruction: str) -> bool:
     if [message.role for message in messages] != [Role.USER, Role.ASSISTANT]:
         return False
     shown = [medium for medium in messages[0].media if isinstance(medium, Image)]
-    if not shown or shown[-1].where.path is None:
+    if not shown:
         return False
     return messages[0].parts == next_action_question(shown, clean_instruction(instruction))
 
@@ -58,7 +61,7 @@ def _is_walk(conversation: Conversation, instruction: str) -> bool:
 def _root_of(conversation: Conversation, paths: list[str]) -> Path:
     """Return the folder that the paths of a walk start from; its last frame is always shown."""
     *_, last = conversation.messages[0].media
-    shown = str(last.where.path)
+    shown = last.where.name
     if not shown.endswith(paths[-1]):
         raise DataError(
             f"{conversation.source} (id {conversation.id!r}): meta.frames ends with "

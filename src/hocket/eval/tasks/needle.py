@@ -10,9 +10,10 @@ from hocket.eval.draw import moving, printed
 from hocket.eval.metrics.needle import Needle
 from hocket.eval.table import InColumn, InFile, Layout, Row, Table
 from hocket.eval.task import Anchor, Task, tasks
+from hocket.media.film import Frames
 from hocket.media.frames import sampler_from
 from hocket.media.image import Image
-from hocket.media.video import Frames, Video
+from hocket.media.video import Video
 
 FRAMES = (4, 8, 16, 32)
 DEPTHS = 5
