@@ -22,6 +22,7 @@ from hocket.infer.engine import Engine
 from hocket.infer.options import EngineOptions
 from hocket.serve.app import ServeOptions, create_app
 from hocket.serve.keys import Keys
+from hocket.serve.patience import Patience
 from hocket.serve.run import bind
 from hocket.serve.service import Service
 
@@ -75,7 +76,9 @@ def serving(
         found.requests += scope["type"] == "http"
         await app(scope, receive, send)
 
-    config = uvicorn.Config(counted, log_level="error", access_log=False, http="h11", lifespan="on")
+    config = uvicorn.Config(
+        counted, log_level="error", access_log=False, http=Patience, lifespan="on"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()

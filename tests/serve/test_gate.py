@@ -84,9 +84,15 @@ def test_pages_of_other_sites_may_not_ask(server: Loopback) -> None:
 def test_pages_that_are_named_may_ask(server: Loopback) -> None:
     origin = "https://chat.example.org"
     asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-    asked["Access-Control-Request-Headers"] = "authorization,content-type"
+    # What OpenAI's package for JavaScript sends from a page.
+    asked["Access-Control-Request-Headers"] = "authorization,content-type,x-stainless-os"
     found = httpx.options(f"{server.url}/v1/chat/completions", headers=asked)
+    assert found.status_code == 200
     assert found.headers["access-control-allow-origin"] == origin
+    assert "x-stainless-os" in found.headers["access-control-allow-headers"]
+    asked["Origin"] = "https://evil.example.org"
+    found = httpx.options(f"{server.url}/v1/chat/completions", headers=asked)
+    assert "access-control-allow-origin" not in found.headers
     headers = {"Authorization": f"Bearer {KEY}", "Origin": origin}
     found = httpx.post(f"{server.url}/v1/chat/completions", headers=headers, json=ask("x"))
     assert found.status_code == 200

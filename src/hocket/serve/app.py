@@ -117,7 +117,9 @@ def create_app(engines: Mapping[str, Engine], options: ServeOptions | None = Non
             CORSMiddleware,
             allow_origins=list(chosen.origins),
             allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type"],
+            # OpenAI's client sends a dozen of its own; the list of pages keeps others out.
+            allow_headers=["*"],
+            expose_headers=["Retry-After", "X-Request-Id", "X-Should-Retry"],
         )
     _answer_errors(app)
     return app

@@ -6,6 +6,7 @@ endpoints beyond those that are open to everybody.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from hocket.serve.keys import Keys
 OPEN_PATHS = frozenset({"/", "/health", "/v1/health", "/ready", "/ping", "/version"})
 """Paths that need no key; those of the page need none either."""
 PAGE = "/page/"
+BODY_SECONDS = 30.0
+"""How long the next bytes of a body may take."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
@@ -93,15 +96,22 @@ class Gate:
         except ApiError as error:
             await _refuse(scope, error, send_on)
             return
-        await self._app(scope, self._counted(receive), send_on)
+        counted = self._counted(receive) if scope["type"] == "http" else receive
+        await self._app(scope, counted, send_on)
 
     def _counted(self, receive: Receive) -> Receive:
-        """Refuse a body that is larger than it said, or than it may be, while it comes."""
-        most, total = self._options.body_bytes, 0
+        """Refuse a body that is larger than it may be, or that stops to come."""
+        most, total, whole = self._options.body_bytes, 0, False
 
         async def receive_on() -> Message:
-            nonlocal total
-            message = await receive()
+            nonlocal total, whole
+            try:
+                # Behind the body comes the end of the connection, which may take its time.
+                async with asyncio.timeout(None if whole else BODY_SECONDS):
+                    message = await receive()
+            except TimeoutError as error:
+                raise HTTPException(408, "the body stopped to come") from error
+            whole = not message.get("more_body", False)
             total += len(message.get("body", b""))
             if message["type"] == "http.request" and total > most:
                 raise HTTPException(413, f"at most {most} bytes are allowed")

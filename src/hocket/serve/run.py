@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from hocket._errors import ConfigError, MachineError
 from hocket.serve.app import LOOPBACK
 from hocket.serve.keys import Keys
+from hocket.serve.patience import Patience
 from hocket.serve.service import Service
 
 _LOOK_SECONDS = 0.05
@@ -115,7 +116,7 @@ def run(app: FastAPI, listening: socket.socket) -> None:
         server_header=False,
         proxy_headers=False,
         h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
-        http="h11",
+        http=Patience,
         timeout_graceful_shutdown=_LAST_SECONDS,
         lifespan="on",
     )

@@ -5,17 +5,21 @@ Knows texts and ASGI; must not know what is streamed.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from hocket.serve.errors import ApiError
 
 DONE = "data: [DONE]\n\n"
 """Ends a stream of chats and completions."""
+STALL_SECONDS = 60.0
+"""How long a client may leave a stream unread before it counts as gone."""
 WAITING = ": waiting\n\n"
 """A comment that clients skip, so that nobody between takes the connection for dead."""
 
@@ -41,9 +45,15 @@ class EventStream(StreamingResponse):
         self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream."""
+        """Send the stream, or give it up where nobody reads it."""
+
+        async def send_soon(message: Message) -> None:
+            async with asyncio.timeout(STALL_SECONDS):
+                await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
+            with suppress(TimeoutError):
+                await super().__call__(scope, receive, send_soon)
         finally:
             self._close()
 
