@@ -229,6 +229,10 @@ def test_other_endpoints_say_it_too(server: Loopback) -> None:
     body = {"model": MODEL, "input": [{"role": "user", "content": [part]}]}
     error = post(server, body, "/v1/responses").json()["error"]
     assert error["param"] == "input[0].content[0]"
+    body["input"].insert(0, {"type": "reasoning", "summary": []})
+    error = post(server, body | {"instructions": "Be brief."}, "/v1/responses").json()["error"]
+    assert error["param"] == "input[1].content[0]"
+    assert error["message"].startswith("input[1].content[0]: not a readable image")
     error = post(server, {"model": MODEL, "prompt": "x", "suffix": "y"}, "/v1/completions").json()
     assert error["error"]["param"] == "suffix"
     found = httpx.post(
@@ -238,6 +242,41 @@ def test_other_endpoints_say_it_too(server: Loopback) -> None:
     assert found.json()["error"]["param"] == "file"
     found = httpx.post(server.url + "/v1/audio/transcriptions", data={"model": MODEL})
     assert found.json()["error"]["param"] == "file"
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"n": 2}, "n"),
+        ({"reasoning": {"effort": 5}}, "reasoning.effort"),
+        ({"text": {"format": "json"}}, "text.format"),
+        ({"tools": [{"type": "function", "name": "f" * 300}]}, "tools[0].name"),
+        ({"input": []}, "input"),
+        ({"input": ["x"]}, "input[0]"),
+        ({"input": [{"role": "user", "content": 3}]}, "input[0]"),
+        ({"input": [{"type": "function_call", "name": "f"}]}, "input[0].tool_calls"),
+        ({"thinking_budget": "x"}, "thinking_budget"),
+    ],
+)
+def test_responses_are_refused_by_their_own_fields(
+    server: Loopback, more: dict[str, Any], param: str
+) -> None:
+    found = post(server, {"model": MODEL, "input": "x"} | more, "/v1/responses")
+    error = found.json()["error"]
+    assert (found.status_code, error["param"]) == (400, param), error
+    assert "pydantic" not in error["message"]
+
+
+def test_a_response_ends_and_begins_as_it_is_told(server: Loopback) -> None:
+    body = {"model": MODEL, "input": "Hi", "max_output_tokens": 6, "temperature": 0}
+
+    def tokens(**more: Any) -> int:
+        found = post(server, body | more, "/v1/responses").json()
+        return int(found["usage"]["output_tokens"])
+
+    ends = [token for token in range(300) if token != 40]
+    assert tokens(stop_token_ids=ends) == 1
+    assert tokens(stop_token_ids=ends, min_tokens=4) == 5
 
 
 def test_a_model_without_a_place_for_tools_says_so(server: Loopback) -> None:

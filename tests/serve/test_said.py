@@ -32,6 +32,8 @@ def test_a_thought_is_no_text() -> None:
     said = whole("hm</think>yes", Voice(thinks=True))
     assert (said.thought, said.text) == ("hm", "yes")
     assert whole("hm</think>yes", Voice()).text == "hm</think>yes"
+    said = whole("<think>\nhm</think>yes", Voice(thinks=True))
+    assert (said.thought, said.text) == ("hm", "yes")
 
 
 def test_calls_are_no_text_where_tools_are_offered() -> None:

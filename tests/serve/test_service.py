@@ -20,6 +20,7 @@ from hocket.model.adapters.attach import attach
 from hocket.model.build import build
 from hocket.serve.app import ServeOptions
 from hocket.serve.errors import ApiError
+from hocket.serve.keys import Keys
 from hocket.serve.limits import Admission, ServeLimits
 from hocket.serve.models import Catalogue, Turns, named_folders
 
@@ -229,6 +230,53 @@ def test_turns_are_fair_and_survive_those_who_leave() -> None:
         return order
 
     assert asyncio.run(play()) == ["a1", "b", "a2", "a3"]
+
+
+def test_one_who_leaves_the_queue_holds_nobody_up() -> None:
+    async def play() -> bool:
+        turns = Turns(Engine(*toy()))
+        await turns.enter(())
+        gone = asyncio.ensure_future(turns.enter(("b",)))
+        await asyncio.sleep(0)
+        behind = asyncio.ensure_future(turns.enter(()))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        await asyncio.sleep(0)
+        return behind.done()
+
+    assert asyncio.run(play())
+
+
+def test_several_prompts_wait_for_their_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(engines={"m": adapted()}) as server:
+        turns = server.service.catalogue.get("m").turns
+        enter, others = turns.enter, list[asyncio.Task[None]]()
+
+        async def other() -> None:
+            await enter(())
+            turns.leave()
+
+        async def crowded(wanted: tuple[str, ...]) -> None:
+            await enter(wanted)
+            if not others:  # somebody wants other adapters at the worst moment
+                others.append(asyncio.ensure_future(other()))
+                await asyncio.sleep(0)
+
+        monkeypatch.setattr(turns, "enter", crowded)
+        body = {"model": "m:one", "prompt": ["a", "b"], "max_tokens": 2}
+        found = httpx.post(f"{server.url}/v1/completions", json=body, timeout=60)
+        assert [one["index"] for one in found.json()["choices"]] == [0, 1]
+
+
+def test_several_prompts_are_one_request_of_their_key() -> None:
+    key = "a-key-of-many-letters"
+    options = ServeOptions(keys=Keys([key]), limits=ServeLimits(per_key=1))
+    with serving(options) as server:
+        body = {"prompt": ["a", "b", "c"], "max_tokens": 1}
+        headers = {"Authorization": f"Bearer {key}"}
+        found = httpx.post(f"{server.url}/v1/completions", json=body, headers=headers, timeout=60)
+        assert found.status_code == 200, found.text
 
 
 def test_an_answer_that_fails_later_ends_its_stream_with_an_error(server: Loopback) -> None:

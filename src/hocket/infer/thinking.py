@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 from transformers import PreTrainedTokenizerBase
 
+THINK = "<think>"
 THINK_END = "</think>"
 # What Ovis 2.5 writes for the model, which saw it in training.
 HURRY = (
@@ -57,6 +58,11 @@ class ThinkingBudget:
         if self._ends.intersection(self._said):
             return False
         return THINK_END not in self._tokenizer.decode(self._said, skip_special_tokens=False)
+
+
+def in_thought(text: str) -> bool:
+    """Say whether a text ends inside of a thought."""
+    return text.rfind(THINK) > text.rfind(THINK_END)
 
 
 def split_thought(text: str) -> tuple[str, str]:

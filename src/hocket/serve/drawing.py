@@ -118,7 +118,9 @@ def chat_sampling(request: ChatRequest, limits: ServeLimits, *, temperature: flo
         logprobs=bool(request.logprobs),
         top_logprobs=request.top_logprobs or 0,
         constraint=chat_constraint(request),
-        thinking=thinking_of(request.chat_template_kwargs, request.reasoning_effort),
+        thinking=thinking_of(
+            request.chat_template_kwargs, request.reasoning_effort, request.thinking_budget
+        ),
         thinking_budget=request.thinking_budget or 0,
     )
 
@@ -193,15 +195,22 @@ def format_constraint(wanted: Mapping[str, Any] | None, at: str) -> Constraint |
     return Constraint.json_schema(schema)
 
 
-def thinking_of(options: Mapping[str, Any] | None, effort: str | None) -> bool | None:
+def thinking_of(
+    options: Mapping[str, Any] | None, effort: str | None, budget: int | None = None
+) -> bool | None:
     """Return whether the model is to think aloud; None leaves it to the template.
+
+    Args:
+        options: ``chat_template_kwargs``.
+        effort: ``reasoning_effort``.
+        budget: tokens of a thought; who gives them wants one.
 
     Raises:
         ApiError: ``enable_thinking`` is neither true nor false.
     """
     wanted = (options or {}).get("enable_thinking")
     if wanted is None:
-        return False if effort == "none" else None
+        return False if effort == "none" else (True if budget else None)
     if not isinstance(wanted, bool):
         raise _wrong("chat_template_kwargs.enable_thinking", "must be true or false")
     return wanted

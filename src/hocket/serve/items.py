@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from hocket.serve.errors import ApiError
 from hocket.serve.wire.chat import ChatMessage, ChatRequest
-from hocket.serve.wire.request import FunctionSpec, Tool
+from hocket.serve.wire.request import Drawing, FunctionSpec, Tool
 from hocket.serve.wire.responses import ResponseRequest
 
 _SKIPPED = ("reasoning",)
 _LOGPROBS = "message.output_text.logprobs"
+_THINKING = ("chat_template_kwargs", "thinking_budget")
 
 
 def as_chat(body: ResponseRequest) -> ChatRequest:
@@ -27,29 +28,46 @@ def as_chat(body: ResponseRequest) -> ChatRequest:
     """
     if body.background:
         raise ApiError("background is not supported.", param="background", code="unsupported")
+    if (body.n or 1) > 1:
+        raise ApiError("n: a response holds one answer. Ask again for more.", param="n")
     wants_scores = _LOGPROBS in (body.include or ())
-    shared = body.model_dump(
-        include={"model", "temperature", "top_p", "top_k", "min_p", "seed", "stop", "logit_bias"}
-        | {"presence_penalty", "frequency_penalty", "repetition_penalty"}
-    )
-    return ChatRequest(
-        **shared,
-        **_extra(body),
-        messages=_messages(body),
-        max_tokens=body.max_output_tokens,
-        logprobs=wants_scores,
-        top_logprobs=body.top_logprobs if wants_scores else None,
-        tools=_tools(body),
-        tool_choice=body.tool_choice,
-        parallel_tool_calls=body.parallel_tool_calls,
-        response_format=(body.text or {}).get("format"),
-        reasoning_effort=(body.reasoning or {}).get("effort"),
-    )
+    messages, tools = _messages(body), _tools(body)
+    try:
+        return ChatRequest(
+            **body.model_dump(include={*Drawing.model_fields} - {"stream", "stream_options"}),
+            **_extra(body),
+            messages=messages,
+            max_tokens=body.max_output_tokens,
+            logprobs=wants_scores,
+            top_logprobs=body.top_logprobs if wants_scores else None,
+            tools=tools,
+            tool_choice=body.tool_choice,
+            parallel_tool_calls=body.parallel_tool_calls,
+            response_format=(body.text or {}).get("format"),
+            reasoning_effort=(body.reasoning or {}).get("effort"),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        at = {"response_format": "text.format", "reasoning_effort": "reasoning.effort"}.get(name)
+        raise ApiError(f"{at or name}: {first['msg']}.", param=at or name) from error
+
+
+def places(body: ResponseRequest) -> list[str]:
+    """Return where each message of `as_chat` stands in the request."""
+    found = ["instructions"] if body.instructions else []
+    if isinstance(body.input, str):
+        return [*found, "input"]
+    return found + [
+        f"input[{number}]"
+        for number, item in enumerate(body.input)
+        if not (isinstance(item, Mapping) and item.get("type") in _SKIPPED)
+    ]
 
 
 def _extra(body: ResponseRequest) -> dict[str, Any]:
     """Return unknown fields, so that those which are refused in chats are refused here too."""
-    known = ChatRequest.model_fields
+    known = {*ChatRequest.model_fields} - {*_THINKING}
     return {key: value for key, value in (body.model_extra or {}).items() if key not in known}
 
 
@@ -101,8 +119,12 @@ def _tools(body: ResponseRequest) -> list[Tool] | None:
                 param=f"tools[{number}]",
                 code="unsupported",
             )
-        spec = FunctionSpec(
-            name=tool.name, description=tool.description, parameters=tool.parameters
-        )
+        try:
+            spec = FunctionSpec(
+                name=tool.name, description=tool.description, parameters=tool.parameters
+            )
+        except ValidationError as error:
+            at = f"tools[{number}].{error.errors()[0]['loc'][0]}"
+            raise ApiError(f"{at}: {error.errors()[0]['msg']}.", param=at) from error
         found.append(Tool(function=spec))
     return found

@@ -34,7 +34,7 @@ def conversation_of(
     *,
     reader: MediaReader,
     decoder: Decoder,
-    at: str = "messages",
+    places: Sequence[str] | None = None,
 ) -> Conversation:
     """Return messages as a conversation whose media the decoder opens.
 
@@ -45,12 +45,13 @@ def conversation_of(
         tools: OpenAI's tool objects.
         reader: reads parts.
         decoder: opens media.
-        at: the field that holds the messages, for errors.
+        places: where each message stands in the request, for errors; None for ``messages``.
 
     Raises:
         ApiError: a message or part is not what it should be; ``param`` names it.
     """
-    limits = reader.limits
+    limits, at = reader.limits, "messages" if places is None else "input"
+    places = places or _places(len(messages))
     if not 0 < len(messages) <= limits.messages:
         raise ApiError(
             f"{at}: {len(messages)} messages, expected 1 to {limits.messages}.", param=at
@@ -67,7 +68,7 @@ def conversation_of(
             code="too_many_media",
         )
     turns = tuple(
-        _message(one, f"{at}[{number}]", reader, decoder) for number, one in enumerate(messages)
+        _message(one, place, reader, decoder) for one, place in zip(messages, places, strict=True)
     )
     chars = sum(len(turn.text) for turn in turns)
     if chars > limits.text_chars:
@@ -81,30 +82,41 @@ def conversation_of(
         messages=turns,
         tools=tuple(dict(tool) for tool in tools),
         source=at,
-        meta={"end_tag": False} if _goes_on(messages, at) else {},
+        meta={"end_tag": False} if _goes_on(messages, places) else {},
     )
     return guarded(made, decoder)
 
 
-def _goes_on(messages: Sequence[ChatMessage], at: str) -> bool:
+def _places(count: int) -> list[str]:
+    return [f"messages[{number}]" for number in range(count)]
+
+
+def _goes_on(messages: Sequence[ChatMessage], places: Sequence[str]) -> bool:
     """Say whether the last message is an answer that is to be gone on with."""
     last = messages[-1]
     goes_on = _ROLES.get(last.role) is Role.ASSISTANT
     if goes_on and last.tool_calls:
-        at = f"{at}[{len(messages) - 1}].tool_calls"
+        at = f"{places[-1]}.tool_calls"
         raise ApiError(f"{at}: cannot be gone on with. Add what the tools returned.", param=at)
     return goes_on
 
 
-def check_end(request: ChatRequest, sampling: Sampling) -> None:
+def check_end(
+    request: ChatRequest, sampling: Sampling, places: Sequence[str] | None = None
+) -> None:
     """Refuse what does not go with the last message, or with going on with it.
+
+    Args:
+        request: the chat.
+        sampling: how it is answered.
+        places: where each message stands in the request, for errors; None for ``messages``.
 
     Raises:
         ApiError: the request says that an answer is, or is not, gone on with, and it cannot be so;
             or it asks for a thought or a format, which are those of a whole answer.
     """
     goes_on = bool(request.messages) and request.messages[-1].role == "assistant"
-    at = f"messages[{len(request.messages) - 1}]"
+    at = (places or _places(len(request.messages)) or ["messages"])[-1]
     if request.continue_final_message and not goes_on:
         raise ApiError(
             f"continue_final_message: {at} is no message of the assistant. End with one.",

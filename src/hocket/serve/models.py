@@ -18,7 +18,10 @@ from jinja2 import Environment, TemplateError
 from jinja2.meta import find_undeclared_variables
 
 from hocket._errors import ConfigError, did_you_mean
-from hocket.infer.engine import Engine
+from hocket.infer.engine import Engine, prompt
+from hocket.infer.sampling import Sampling
+from hocket.infer.stream import decode
+from hocket.infer.thinking import in_thought
 from hocket.model.adapters.attach import activate
 from hocket.serve.errors import ApiError
 
@@ -27,6 +30,7 @@ BASE = "base"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _GENERATION_TAG = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
+_THINKING = "enable_thinking"
 _Names = tuple[str, ...]
 
 
@@ -53,17 +57,24 @@ class Turns:
             self._users += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append((wanted, turn))
+        waits = wanted, turn
+        self._queue.append(waits)
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if waits in self._queue:
+                self._queue.remove(waits)
+                self._let_in()
+            elif not turn.cancelled():
                 self.leave()
             raise
 
     def leave(self) -> None:
         """Let others use the model."""
         self._users -= 1
+        self._let_in()
+
+    def _let_in(self) -> None:
         while self._queue and (not self._users or self._queue[0][0] == self._active):
             wanted, turn = self._queue.popleft()
             if not turn.done():
@@ -98,6 +109,7 @@ class Variant:
     turns: Turns
     parent: str | None = None
     created: int = field(default_factory=lambda: int(time.time()))
+    _opens: dict[tuple[str, bool | None], bool] = field(default_factory=dict)
 
     @property
     def modalities(self) -> list[str]:
@@ -115,19 +127,51 @@ class Variant:
         Raises:
             ApiError: it does not.
         """
-        template = self.engine.processor.chat_template or ""
-        try:
-            # The tag is transformers' own and names nothing.
-            tree = Environment(autoescape=True).parse(_GENERATION_TAG.sub("", template))
-        except TemplateError:
-            return
-        if "tools" not in find_undeclared_variables(tree):
+        if not self._reads("tools"):
             raise ApiError(
                 f"tools: the chat template of {self.id} has no place for tools. Ask without them, "
                 "or serve a model whose template has one, such as chatml.",
                 param="tools",
                 code="unsupported",
             )
+
+    def check_thinking(self, sampling: Sampling) -> None:
+        """Refuse a thought where the model's chat template asks for none.
+
+        Raises:
+            ApiError: a thought is wanted, and it does not.
+        """
+        if sampling.thinking and not (self._reads(_THINKING) or self.opens_thought(thinking=True)):
+            raise ApiError(
+                f"{_THINKING}: the chat template of {self.id} knows no thinking. Ask without it "
+                "and without thinking_budget.",
+                param="chat_template_kwargs",
+                code="unsupported",
+            )
+
+    def opens_thought(self, *, thinking: bool | None) -> bool:
+        """Say whether a prompt ends inside of a thought, which the answer then goes on with.
+
+        Args:
+            thinking: what the template reads as ``enable_thinking``.
+        """
+        template = self.engine.processor.chat_template or ""
+        known = self._opens.get((template, thinking))
+        if known is None:
+            ids = self.engine.outline(prompt("x"), thinking=thinking).input_ids
+            tail = decode(self.engine.processor.tokenizer, list(ids))
+            known = self._opens[template, thinking] = in_thought(tail)
+        return known
+
+    def _reads(self, name: str) -> bool:
+        """Say whether the chat template reads a variable; where it cannot be told, yes."""
+        template = self.engine.processor.chat_template or ""
+        try:
+            # The tag is transformers' own and names nothing.
+            tree = Environment(autoescape=True).parse(_GENERATION_TAG.sub("", template))
+        except TemplateError:
+            return True
+        return name in find_undeclared_variables(tree)
 
     def describe(self) -> dict[str, Any]:
         """Return it as ``/v1/models`` lists it."""

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hocket.infer.thinking import THINK_END
+from hocket.infer.thinking import THINK, THINK_END
 from hocket.infer.tools import ToolCall, ToolStream
-
-_THINK = "<think>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,7 @@ class Voice:
         self._tools = ToolStream() if tools else None
         self._one_call = one_call
         self._thinking = thinks
+        self._opened = False  # whether the answer's own opening tag, if any, is behind
         self._settled = False  # whether the answer itself has begun
         self._fresh = True  # whether nothing but spaces has come since a tag
         self._held = ""
@@ -85,16 +84,18 @@ class Voice:
             return "", self._fresh_text(piece)
         self._held += piece
         thought = ""
-        if not self._thinking:
+        if not self._opened:
             begun = self._held.lstrip()
-            if _THINK.startswith(begun[: len(_THINK)]) and len(begun) < len(_THINK):
+            if THINK.startswith(begun[: len(THINK)]) and len(begun) < len(THINK):
                 return "", ""
-            if not begun.startswith(_THINK):
+            self._opened = True
+            if begun.startswith(THINK):
+                self._thinking = True
+                self._held = begun[len(THINK) :]
+            elif not self._thinking:
                 self._settled, self._fresh = True, False
                 held, self._held = self._held, ""
                 return "", held
-            self._thinking = True
-            self._held = begun[len(_THINK) :]
         before, tag, behind = self._held.partition(THINK_END)
         if not tag:
             keep = len(before) - _begun(before, THINK_END)

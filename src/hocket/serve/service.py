@@ -22,12 +22,14 @@ from hocket._errors import HocketError
 from hocket.chat.conversation import Conversation
 from hocket.infer.request import Completion, Handle, Piece
 from hocket.infer.sampling import Sampling
+from hocket.infer.thinking import in_thought
 from hocket.serve.decode import Decoder
 from hocket.serve.errors import ApiError, api_error
 from hocket.serve.limits import Admission, ServeLimits
 from hocket.serve.media import MediaReader
 from hocket.serve.metrics import Metrics
 from hocket.serve.models import Catalogue, Variant
+from hocket.tokens.text import is_cut_off
 
 _logger = logging.getLogger("hocket.serve")
 _KEEP_ALIVE_SECONDS = 15.0
@@ -46,9 +48,13 @@ class Running:
     Args:
         variant: the model.
         service: where it runs.
+
+    Attributes:
+        in_thought: whether the answer begins inside of a thought; known once it is asked for.
     """
 
     def __init__(self, variant: Variant, service: Service) -> None:
+        self.in_thought = False
         self.variant = variant
         self._service = service
         self._events: asyncio.Queue[Piece | None] = asyncio.Queue()
@@ -60,12 +66,22 @@ class Running:
         """Hand the request in; called in a thread, since media are decoded here."""
         since = time.perf_counter()
         asked = question(decoder)
+        self.in_thought = self._begins_in_thought(asked, sampling)
         handle = self.variant.engine.submit(asked, sampling, on_token=self._tell)
         self._service.metrics.prepared(self.variant.id, time.perf_counter() - since)
         self._handle = handle
         if self._closed:
             handle.cancel()
         handle.add_done_callback(lambda _: self._tell(None))
+
+    def _begins_in_thought(self, asked: Conversation | str, sampling: Sampling) -> bool:
+        if isinstance(asked, str):
+            return False
+        if is_cut_off(asked):
+            return in_thought(asked.messages[-1].text)
+        # The engine ends a thought at its budget whether or not the model has opened one.
+        limited = bool(sampling.thinking and sampling.thinking_budget)
+        return limited or self.variant.opens_thought(thinking=sampling.thinking)
 
     async def pieces(self) -> AsyncIterator[Piece | None]:
         """Yield the pieces of all choices; None says that there is still nothing new.
@@ -192,7 +208,7 @@ class Service:
     async def begin(
         self, stack: ExitStack, variant: Variant, question: Question, sampling: Sampling, key: str
     ) -> Running:
-        """Take a request in.
+        """Take a request of one question in.
 
         Args:
             stack: gives everything back when it is closed.
@@ -204,9 +220,41 @@ class Service:
         Raises:
             ApiError: there is no place, or the question is wrong.
         """
-        stack.enter_context(self.admission.enter(key, sampling.n))
+        await self.enter(stack, variant, sampling.n, key)
+        return await self.ask(stack, variant, question, sampling)
+
+    async def enter(self, stack: ExitStack, variant: Variant, choices: int, key: str) -> None:
+        """Take the place of a request and wait for its model, once for all of its questions.
+
+        A request that waited a second time while it keeps a model from others could wait for ever.
+
+        Args:
+            stack: gives both back when it is closed.
+            variant: the model.
+            choices: answers to all of its questions.
+            key: name of the client's key.
+
+        Raises:
+            ApiError: there is no place.
+        """
+        stack.enter_context(self.admission.enter(key, choices))
         await variant.turns.enter(variant.adapters)
         stack.callback(variant.turns.leave)
+
+    async def ask(
+        self, stack: ExitStack, variant: Variant, question: Question, sampling: Sampling
+    ) -> Running:
+        """Ask one question of a request that has its place.
+
+        Args:
+            stack: frees the slot when it is closed.
+            variant: the model.
+            question: makes the conversation.
+            sampling: how it is answered.
+
+        Raises:
+            ApiError: the question is wrong.
+        """
         running = Running(variant, self)
         self.running.add(running)
         stack.callback(running.close)

@@ -12,7 +12,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from hocket.infer.request import Answer, Chosen, FinishReason, Piece
-from hocket.infer.sampling import Sampling
 from hocket.infer.tools import ToolCall as FoundCall
 from hocket.serve.answers import FINGERPRINT, fresh_id, top_scores, usage_of
 from hocket.serve.drawing import chat_sampling, offered_tools
@@ -48,6 +47,7 @@ async def _answer(body: ChatRequest, service: Service, key: str) -> Response:
     if tools:
         variant.check_tools()
     check_end(body, sampling)
+    variant.check_thinking(sampling)
     service.metrics.unknown_fields(body.model_extra or ())
     with ExitStack() as stack:
         running = await service.begin(
@@ -60,15 +60,14 @@ async def _answer(body: ChatRequest, service: Service, key: str) -> Response:
             key,
         )
         if body.stream:
-            chunks = _chunks(body, running, sampling)
-            return EventStream(chunks, stack.pop_all().close)
+            return EventStream(_chunks(body, running, sampling.n), stack.pop_all().close)
         completion = await running.result()
     made = ChatCompletion(
         id=fresh_id("chatcmpl"),
         created=int(time.time()),
         model=variant.id,
         choices=[
-            _choice(number, answer, _voice(body, sampling))
+            _choice(number, answer, _voice(body, running))
             for number, answer in enumerate(completion.answers)
         ],
         usage=usage_of(completion.usage),
@@ -78,10 +77,10 @@ async def _answer(body: ChatRequest, service: Service, key: str) -> Response:
     return JSONResponse(made.model_dump(exclude={"choices"}) | {"choices": choices})
 
 
-def _voice(body: ChatRequest, sampling: Sampling) -> Voice:
+def _voice(body: ChatRequest, running: Running) -> Voice:
     return Voice(
         tools=bool(body.tools) and body.tool_choice != "none",
-        thinks=sampling.thinking is True,
+        thinks=running.in_thought,
         one_call=body.parallel_tool_calls is False,
     )
 
@@ -108,7 +107,7 @@ def _whole_choice(choice: ChatChoice) -> dict[str, Any]:
     return choice.model_dump() | {"message": message}
 
 
-async def _chunks(body: ChatRequest, running: Running, sampling: Sampling) -> AsyncIterator[str]:
+async def _chunks(body: ChatRequest, running: Running, n: int) -> AsyncIterator[str]:
     """Yield the events of a stream: roles, deltas, reasons, the counts if wanted, the end."""
     head = {
         "id": fresh_id("chatcmpl"),
@@ -119,8 +118,8 @@ async def _chunks(body: ChatRequest, running: Running, sampling: Sampling) -> As
     }
     if body.wants_usage:
         head["usage"] = None
-    voices = [_voice(body, sampling) for _ in range(sampling.n)]
-    for number in range(sampling.n):
+    voices = [_voice(body, running) for _ in range(n)]
+    for number in range(n):
         yield _chunk(head, number, {"role": "assistant", "content": ""})
     async for piece in running.pieces():
         if piece is None:

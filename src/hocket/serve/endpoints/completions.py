@@ -49,8 +49,9 @@ async def _answer(body: CompletionRequest, service: Service, key: str) -> Respon
         system_fingerprint=FINGERPRINT,
     )
     with ExitStack() as stack:
+        await service.enter(stack, variant, len(body.prompt) * sampling.n, key)
         every = [
-            await service.begin(stack, variant, partial(_text, text), sampling, key)
+            await service.ask(stack, variant, partial(_text, text), sampling)
             for text in body.prompt
         ]
         if body.stream:

@@ -12,12 +12,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from hocket.infer.request import Answer, Chosen, FinishReason
-from hocket.infer.sampling import Sampling
 from hocket.infer.tools import ToolCall
 from hocket.serve.answers import fresh_id, top_scores, usage_of
 from hocket.serve.drawing import chat_sampling, offered_tools
 from hocket.serve.errors import ApiError
-from hocket.serve.items import as_chat
+from hocket.serve.items import as_chat, places
 from hocket.serve.messages import check_end, conversation_of
 from hocket.serve.said import Said, Voice, whole
 from hocket.serve.service import Parts, Running, Service, or_gone
@@ -43,20 +42,22 @@ async def _answer(body: ResponseRequest, service: Service, key: str) -> Response
     tools = offered_tools(chat)
     if tools:
         variant.check_tools()
-    check_end(chat, sampling)
-    at = "input" if isinstance(body.input, list) and not body.instructions else "messages"
+    where = places(body)
+    check_end(chat, sampling, where)
+    variant.check_thinking(sampling)
+    service.metrics.unknown_fields(body.model_extra or ())
     with ExitStack() as stack:
         running = await service.begin(
             stack,
             variant,
             lambda decoder: conversation_of(
-                chat.messages, tools, reader=service.reader, decoder=decoder, at=at
+                chat.messages, tools, reader=service.reader, decoder=decoder, places=where
             ),
             sampling,
             key,
         )
         head = _head(body, variant.id)
-        voice = _voice(chat, sampling)
+        voice = _voice(chat, running)
         if body.stream:
             return EventStream(_Events(head, voice).all(running), stack.pop_all().close)
         completion = await running.result()
@@ -67,10 +68,10 @@ async def _answer(body: ResponseRequest, service: Service, key: str) -> Response
     )
 
 
-def _voice(chat: ChatRequest, sampling: Sampling) -> Voice:
+def _voice(chat: ChatRequest, running: Running) -> Voice:
     return Voice(
         tools=bool(chat.tools) and chat.tool_choice != "none",
-        thinks=sampling.thinking is True,
+        thinks=running.in_thought,
         one_call=chat.parallel_tool_calls is False,
     )
 

@@ -90,7 +90,7 @@ async def _answer(service: Service, form: TranscriptionRequest, data: bytes, key
         if form.stream:
             return EventStream(_events(running), stack.pop_all().close)
         completion = await running.result()
-    text = whole(completion.answers[0].text, Voice()).text.strip()
+    text = whole(completion.answers[0].text, Voice(thinks=running.in_thought)).text.strip()
     if form.response_format == "text":
         return PlainTextResponse(text + "\n")
     usage = usage_of(completion.usage)
@@ -107,7 +107,7 @@ async def _answer(service: Service, form: TranscriptionRequest, data: bytes, key
 
 
 async def _events(running: Running) -> AsyncIterator[str]:
-    voice, text = Voice(), ""
+    voice, text = Voice(thinks=running.in_thought), ""
     async for piece in running.pieces():
         if piece is None:
             yield WAITING
