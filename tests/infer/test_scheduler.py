@@ -312,6 +312,24 @@ def test_a_prompt_that_is_too_long_names_both_numbers(engine: Engine) -> None:
         engine.submit(prompt("x"), Sampling(logit_bias=((100_000, 1.0),)))
 
 
+def test_a_text_that_is_far_too_long_is_not_tokenised_to_its_end(
+    built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(*built)
+    asked: list[str] = []
+    monkeypatch.setattr(engine._prompts, "outline", lambda *_, **__: asked.append("a conversation"))
+    monkeypatch.setattr(engine._prompts, "text_outline", lambda *_: asked.append("a text"))
+    long = "It is a red square. " * 400_000
+    for question in (prompt(long), long):
+        with pytest.raises(PromptTooLongError, match=r"has more than \d+ tokens"):
+            engine.submit(question)
+    assert not asked
+    # Each of many may be short.
+    turns = tuple(user("What is this?") for _ in range(20_000))
+    with pytest.raises(PromptTooLongError):
+        engine.outline(Conversation("x", turns, source="x"))
+
+
 def test_an_answer_ends_where_the_context_does(built: Built) -> None:
     engine = Engine(*built)
     engine._language = replace(engine._language, limit=60)

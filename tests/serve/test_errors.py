@@ -267,6 +267,24 @@ def test_responses_are_refused_by_their_own_fields(
     assert "pydantic" not in error["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        (CHAT, ask("hello " * 200_000), "more than 2048 tokens"),
+        ("/v1/completions", {"prompt": "hello " * 200_000}, "more than 2048 tokens"),
+        ("/v1/completions", {"prompt": "hello " * 2_000_000}, "characters"),
+        ("/tokenize", {"prompt": "hello " * 200_000}, "Send it in parts"),
+        ("/tokenize", {"messages": [user("hello " * 200_000)]}, "more than 2048 tokens"),
+    ],
+)
+def test_a_long_text_is_refused_before_it_is_tokenised(
+    server: Loopback, path: str, body: dict[str, Any], words: str
+) -> None:
+    found = post(server, body, path)
+    assert found.status_code == 400
+    assert words in found.json()["error"]["message"]
+
+
 def test_a_response_ends_and_begins_as_it_is_told(server: Loopback) -> None:
     body = {"model": MODEL, "input": "Hi", "max_output_tokens": 6, "temperature": 0}
 

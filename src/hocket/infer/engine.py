@@ -20,7 +20,7 @@ from hocket.checkpoint.loading import Placement
 from hocket.infer.grammar import Grammars
 from hocket.infer.options import EngineOptions, EngineState
 from hocket.infer.originals import OriginalCalls
-from hocket.infer.prompt import Prompt, PromptMaker
+from hocket.infer.prompt import CONTEXT, Prompt, PromptMaker
 from hocket.infer.request import Answer as Answer
 from hocket.infer.request import Handle, Piece, PromptTooLongError
 from hocket.infer.row import Language, Row
@@ -164,9 +164,11 @@ class Engine(OriginalCalls):
 
         Raises:
             DataError: it does not end with a user or tool turn.
+            PromptTooLongError: its texts alone leave no room for an answer.
             MediaError: a header cannot be read.
             ConfigError: the model has no encoder for a medium.
         """
+        self._prompts.check_texts(question.source, _texts(question), limit=self.context)
         return self._prompts.outline(question, thinking=thinking)
 
     def generate(
@@ -286,10 +288,11 @@ class Engine(OriginalCalls):
     def _prompt(self, question: Conversation | str, sampling: Sampling) -> Prompt:
         outline: Outline
         if isinstance(question, str):
+            self._prompts.check_texts("prompt", [question], limit=self.context)
             outline = self._prompts.text_outline(question)
             self._check_length(outline)
             return self._prompts.make(None, outline)
-        outline = self._prompts.outline(question, thinking=sampling.thinking)
+        outline = self.outline(question, thinking=sampling.thinking)
         # Before anything is decoded.
         self._check_length(outline)
         return self._prompts.make(question, outline)
@@ -298,8 +301,12 @@ class Engine(OriginalCalls):
         tokens = self._prompts.count_positions(outline)
         if tokens >= self.context:
             raise PromptTooLongError(
-                outline.source, tokens=tokens, limit=self.context, what="the model's context"
+                outline.source, tokens=tokens, limit=self.context, what=CONTEXT
             )
+
+
+def _texts(conversation: Conversation) -> list[str]:
+    return [message.text for message in conversation.messages]
 
 
 def _context(model: HocketForConditionalGeneration) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from hocket._errors import DataError
 from hocket.chat.conversation import Conversation, Role
+from hocket.infer.request import PromptTooLongError
 from hocket.model.config import HocketConfig
 from hocket.model.positions import shared_positions
 from hocket.tokens.batch import span_table
@@ -29,7 +30,11 @@ from hocket.tokens.processor import HocketProcessor
 from hocket.tokens.span import Modality, Span
 from hocket.tokens.text import is_cut_off
 
+CONTEXT = "the model's context"
+"""What a prompt is too long for, in messages."""
 _DIGEST_BYTES = 16
+_SLICE_CHARS = 2**14
+_CUT_TOKENS = 16  # that a cut through a text may add
 Ids = npt.NDArray[np.int64]
 
 
@@ -117,6 +122,33 @@ class PromptMaker:
                 "the chat template does not mark answers. End with a user turn."
             )
         return found
+
+    def check_texts(self, source: str, texts: Sequence[str], *, limit: int) -> None:
+        """Refuse texts that have too many tokens for sure, having made few more than that.
+
+        A tokenizer stops every other thread while it works, so that whoever sent a long text would
+        hold all others up for as long as its tokens take.
+
+        Args:
+            source: names the prompt.
+            texts: all of its texts.
+            limit: positions of the model.
+
+        Raises:
+            PromptTooLongError: they have.
+        """
+        whole, count = "".join(texts), 0
+        if len(whole) <= max(limit, _SLICE_CHARS):
+            return
+        core = self._processor.tokenizer.backend_tokenizer
+        for start in range(0, len(whole), _SLICE_CHARS):
+            cut = whole[start : start + _SLICE_CHARS]
+            made = core.encode(cut, add_special_tokens=False).ids
+            count += max(len(made) - _CUT_TOKENS, 0)
+            if count >= limit:
+                raise PromptTooLongError(
+                    source, tokens=limit, limit=limit, what=CONTEXT, counted=False
+                )
 
     def text_outline(self, text: str) -> Outline:
         """Tokenise a text that is continued as it is, without a chat template.

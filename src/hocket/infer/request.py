@@ -31,13 +31,16 @@ class PromptTooLongError(DataError):
     """A prompt leaves no room for an answer.
 
     Attributes:
-        tokens: positions that the prompt takes.
+        tokens: positions that the prompt takes, or those that were counted until it was too long.
         limit: positions that the model, or the memory for keys and values, has.
     """
 
-    def __init__(self, source: str, *, tokens: int, limit: int, what: str) -> None:
+    def __init__(
+        self, source: str, *, tokens: int, limit: int, what: str, counted: bool = True
+    ) -> None:
+        found = f"{tokens}" if counted else f"more than {tokens}"
         super().__init__(
-            f"{source}: the prompt has {tokens} tokens, but {what} holds {limit}, answer included. "
+            f"{source}: the prompt has {found} tokens, but {what} holds {limit}, answer included. "
             "Shorten the conversation or send fewer or smaller media."
         )
         self.tokens = tokens

@@ -79,6 +79,13 @@ def _sampling(body: CompletionRequest, service: Service) -> Sampling:
             f"{service.limits.choices} answers.",
             param="prompt",
         )
+    chars = sum(map(len, body.prompt))
+    if chars > service.limits.text_chars:
+        raise ApiError(
+            f"prompt: {chars} characters, but at most {service.limits.text_chars} are allowed.",
+            param="prompt",
+            code="context_length_exceeded",
+        )
     for name, refused in (
         ("echo", bool(body.echo)),
         ("suffix", bool(body.suffix)),

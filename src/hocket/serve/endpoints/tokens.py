@@ -13,6 +13,9 @@ from hocket.serve.service import Parts, Service, or_gone
 from hocket.serve.wire.tokens import Detokenized, DetokenizeRequest, TokenizeRequest, Tokens
 
 router = APIRouter(tags=["tokens"])
+# A tokenizer holds up all other requests while it works: 2 microseconds a character.
+_MOST_CHARS = 2**18
+_MOST_CHARS_PER_TOKEN = 4
 
 
 @router.post("/tokenize")
@@ -26,6 +29,13 @@ async def tokenize(request: Request, body: TokenizeRequest, service: Parts) -> T
     if (body.prompt is None) == (body.messages is None):
         raise ApiError("give either 'prompt' or 'messages'.", param="prompt")
     variant = service.catalogue.get(body.model)
+    most = max(_MOST_CHARS, _MOST_CHARS_PER_TOKEN * variant.engine.context)
+    if len(body.prompt or "") > most:
+        raise ApiError(
+            f"prompt: {len(body.prompt or '')} characters, but at most {most} are counted at once. "
+            "Send it in parts.",
+            param="prompt",
+        )
     ids = await or_gone(
         request, service.in_thread(lambda decoder: _ids(body, variant, service, decoder))
     )
