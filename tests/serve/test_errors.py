@@ -275,9 +275,29 @@ def test_responses_are_refused_by_their_own_fields(
         ("/v1/completions", {"prompt": "hello " * 2_000_000}, "characters"),
         ("/tokenize", {"prompt": "hello " * 200_000}, "Send it in parts"),
         ("/tokenize", {"messages": [user("hello " * 200_000)]}, "more than 2048 tokens"),
+        (
+            CHAT,
+            ask("x")
+            | {"tools": [TOOL | {"function": {"name": "f", "description": "hello " * 200_000}}]},
+            "more than 2048 tokens",
+        ),
+        (CHAT, ask("x") | {"messages": [user("x")] * 150_000}, "more than 262144 values"),
+        ("/detokenize", {"tokens": [1] * 300_000}, "more than 262144 values"),
+        (CHAT, ask("x", logit_bias={str(one): 1 for one in range(5000)}), "4096"),
+        (
+            CHAT,
+            ask(
+                "x",
+                response_format={
+                    "type": "json_schema",
+                    "json_schema": {"schema": {"enum": ["x" * 100] * 5000}},
+                },
+            ),
+            "at most 262144 are taken",
+        ),
     ],
 )
-def test_a_long_text_is_refused_before_it_is_tokenised(
+def test_what_would_hold_everybody_up_is_refused_at_once(
     server: Loopback, path: str, body: dict[str, Any], words: str
 ) -> None:
     found = post(server, body, path)

@@ -8,7 +8,7 @@ it must not know files, servers or benchmarks.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -306,7 +306,17 @@ class Engine(OriginalCalls):
 
 
 def _texts(conversation: Conversation) -> list[str]:
-    return [message.text for message in conversation.messages]
+    """Return all text that a template writes out for sure."""
+    texts = [message.text for message in conversation.messages]
+    return [*texts, *(text for tool in conversation.tools for text in _strings(tool))]
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(one)
 
 
 def _context(model: HocketForConditionalGeneration) -> int:

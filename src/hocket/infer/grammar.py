@@ -19,6 +19,8 @@ from transformers import PreTrainedTokenizerFast
 from hocket._errors import ConfigError, MissingExtraError
 
 _LONGEST_MESSAGE = 300
+# Twice what OpenAI takes; the library needs a second for half a million.
+_MOST_CHARS = 2**18
 SPACING = {
     "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 }
@@ -84,6 +86,11 @@ class Grammars:
             ConfigError: the schema or grammar cannot be used.
         """
         library = _library()
+        if len(constraint.text) > _MOST_CHARS:
+            raise ConfigError(
+                f"constraint: the {constraint.kind} has {len(constraint.text)} characters, but at "
+                f"most {_MOST_CHARS} are taken. Simplify it, or ask without it."
+            )
         if self._words is None:
             self._words = library.hf.from_tokenizer(
                 self._tokenizer, n_vocab=self._vocab_size, eos_token=self._ends

@@ -65,7 +65,8 @@ async def detokenize(body: DetokenizeRequest, service: Parts) -> Detokenized:
             param=at,
         )
     backend = words.backend_tokenizer
-    return Detokenized(prompt=backend.decode(body.tokens, skip_special_tokens=False))
+    text = await service.in_thread(lambda _: backend.decode(body.tokens, skip_special_tokens=False))
+    return Detokenized(prompt=text)
 
 
 def _ids(body: TokenizeRequest, variant: Variant, service: Service, decoder: Decoder) -> list[int]:

@@ -12,6 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 MOST_DEPTH = 64
 """JSON inside JSON; deeper requests are refused."""
+MOST_VALUES = 2**18
+"""Items of all lists and objects of a request; OpenAI's largest uses take a tenth."""
 
 
 def _listed(value: object) -> object:
@@ -35,20 +37,30 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Wire(BaseModel):
-    """A request; unknown fields are kept in ``model_extra``."""
+    """A request or a part of one; unknown fields are kept in ``model_extra``."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
+
+class Body(Wire):
+    """A whole request."""
+
     @model_validator(mode="before")
     @classmethod
-    def check_depth(cls, data: object) -> object:
+    def check_size(cls, data: object) -> object:
         """Refuse what nothing later could work on: deep nesting, and text that is no Unicode.
 
+        And so many values that to read them would hold everybody else up.
+
         Raises:
-            ValueError: the request has either.
+            ValueError: the request has one of these.
         """
         level: list[object] = [data]
+        count = 0
         for _ in range(MOST_DEPTH):
+            count += sum(len(one) for one in level if isinstance(one, dict | list))
+            if count > MOST_VALUES:
+                raise ValueError(f"more than {MOST_VALUES} values, all lists and objects together")
             level = [
                 inside
                 for one in level
@@ -72,7 +84,7 @@ class StreamOptions(Wire):
     include_usage: bool = False
 
 
-class Drawing(Wire):
+class Drawing(Body):
     """How tokens are drawn, as every endpoint that generates takes it.
 
     Attributes:
@@ -107,7 +119,7 @@ class Drawing(Wire):
     presence_penalty: Number | None = None
     frequency_penalty: Number | None = None
     repetition_penalty: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    logit_bias: dict[str, Number] | None = None
+    logit_bias: Annotated[dict[str, Number], Field(max_length=4096)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 

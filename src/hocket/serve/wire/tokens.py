@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from hocket.serve.wire.chat import ChatMessage
-from hocket.serve.wire.request import TokenId, Tool, Wire
+from hocket.serve.wire.request import Body, TokenId, Tool
 
 
-class TokenizeRequest(Wire):
+class TokenizeRequest(Body):
     """A text, or a dialogue with its template and media.
 
     Attributes:
@@ -48,7 +48,7 @@ class Tokens(BaseModel):
     token_strs: list[str] | None = None
 
 
-class DetokenizeRequest(Wire):
+class DetokenizeRequest(Body):
     """Tokens that are to become text.
 
     Attributes:
