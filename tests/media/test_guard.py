@@ -34,6 +34,20 @@ def guard() -> Iterator[Guard]:
     made.close()
 
 
+def test_one_that_was_ended_while_it_had_nothing_to_do_is_started_again(tmp_path: Path) -> None:
+    write_medium(tmp_path / "a.png", seed=1)
+    image = Image.from_path(tmp_path / "a.png")
+    made = Guard(deadline_seconds=20)
+    try:
+        size = made.call("a.png", image.size)
+        assert made._child is not None
+        made._child.process.kill()  # as the kernel does when memory runs out
+        made._child.process.wait()
+        assert made.call("a.png", image.size) == size
+    finally:
+        made.close()
+
+
 def test_results_are_those_of_this_process(guard: Guard, tmp_path: Path) -> None:
     for name in ("a.png", "a.wav", "a.mp4"):
         write_medium(tmp_path / name, seed=1)

@@ -213,6 +213,9 @@ class Guard:
     def _running(self) -> _Child:
         if self._child is not None and self._child.parent != os.getpid():
             self._stop(kill=False)
+        # Ended while it had nothing to do, by the kernel most likely: no file is to blame.
+        if self._child is not None and not self._asked and self._child.process.poll() is not None:
+            self._stop(kill=False)
         if self._child is None:
             self._keep(self._started())
         assert self._child is not None
