@@ -7,12 +7,13 @@ import json
 import wave
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import websockets.sync.client as sockets
+from starlette.websockets import WebSocketDisconnect
 from tests.serve.loopback import serving
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
@@ -23,6 +24,7 @@ from hocket.serve.app import ServeOptions
 from hocket.serve.duplex.activity import RATE
 from hocket.serve.duplex.session import Session, SessionOptions
 from hocket.serve.duplex.speech import Espeak, Sentences
+from hocket.serve.endpoints import duplex as endpoint
 from hocket.serve.errors import ApiError
 from hocket.serve.keys import Keys
 
@@ -264,6 +266,18 @@ def test_the_whole_server() -> None:
                 link.send(first)
                 with pytest.raises(Exception, match="1003"):
                     link.recv(30)
+
+
+def test_a_client_that_is_gone_leaves_no_trace_in_the_log() -> None:
+    class Gone:
+        reasons: ClassVar[list[str]] = []
+
+        async def close(self, code: int, reason: str) -> None:
+            self.reasons.append(reason)
+            raise WebSocketDisconnect(1006)
+
+    asyncio.run(endpoint._Socket(Gone()).close(1003, "\u4f60" * 100))  # type: ignore[arg-type] # all that it needs
+    assert Gone.reasons == ["\u4f60" * 40]
 
 
 def test_the_example_of_the_docs(

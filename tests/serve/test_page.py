@@ -11,6 +11,7 @@ import time
 import wave
 from collections.abc import Iterator
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from tests.serve.page_app import KEY, Script, page_app, serve
 from hocket.serve.pages import page_router, read_page
 
 FOLDER = Path(str(files("hocket.serve") / "page"))
-MOST_BYTES = 60 * 1024
+TALK = FOLDER.with_name("talk")
+MOST_BYTES, MOST_TALK_BYTES = 60 * 1024, 10_000
+MOST_SENT_BYTES = 60_000
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
     "--no-sandbox",
@@ -59,13 +62,28 @@ See [the guide](https://example.org/a) or https://example.org/b.
 
 
 def sources(ending: str) -> str:
-    return "\n".join(path.read_text("utf-8") for path in sorted(FOLDER.glob(f"*.{ending}")))
+    found = (path for folder in (FOLDER, TALK) for path in sorted(folder.glob(f"*.{ending}")))
+    return "\n".join(path.read_text("utf-8") for path in found)
 
 
 def test_all_of_it_is_small() -> None:
-    sizes = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
-    assert set(sizes) == set(read_page())
-    assert sum(sizes.values()) <= MOST_BYTES, sizes
+    page, talk = (
+        {path.name: path.stat().st_size for path in folder.iterdir()} for folder in (FOLDER, TALK)
+    )
+    sent = {name: len(file.content) for name, file in read_page().items()}
+    assert set(sent) == {*page, *talk}
+    assert sum(page.values()) <= MOST_BYTES, page
+    assert sum(talk.values()) <= MOST_TALK_BYTES, talk
+    assert sum(sent[name] for name in page) <= MOST_SENT_BYTES, sent
+
+
+def test_comments_alone_are_left_out_on_the_way() -> None:
+    for path in (*FOLDER.glob("*.js"), *TALK.glob("*.js")):
+        sent = read_page()[path.name].content.decode().split("\n")
+        whole = path.read_text("utf-8").split("\n")
+        assert len(sent) == len(whole)
+        for one, other in zip(sent, whole, strict=True):
+            assert one == other or (not one and other.lstrip("\t").startswith("//"))
 
 
 def test_nothing_is_made_from_markup_and_nothing_comes_from_elsewhere() -> None:
@@ -89,7 +107,11 @@ def test_both_languages_have_every_word() -> None:
 
 def test_files_come_with_a_policy_and_are_not_sent_twice() -> None:
     client = TestClient(page_app(Script()))
-    for path, kind in (("/", "text/html"), ("/page/main.js", "text/javascript")):
+    for path, kind in (
+        ("/", "text/html"),
+        ("/talk", "text/html"),
+        ("/page/main.js", "text/javascript"),
+    ):
         reply = client.get(path)
         assert reply.headers["content-type"].startswith(kind)
         assert reply.headers["x-content-type-options"] == "nosniff"
@@ -112,7 +134,7 @@ def test_files_come_with_a_policy_and_are_not_sent_twice() -> None:
         assert (again.status_code, again.content) == (304, b"")
     for path in ("/page/..%2fpages.py", "/page/%2e%2e/pages.py", "/page/none.js"):
         assert client.get(path).status_code == 404
-    assert len(page_router().routes) == 2
+    assert len(page_router().routes) == 3
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +180,9 @@ def open_page(chromium: Any, site: tuple[str, Script], script: Script) -> Iterat
     yield open_page
     for context in contexts:
         context.close()
-    # A refused request is written by the browser itself.
-    assert [text for text in complaints if "Failed to load resource" not in text] == []
+    # A refused request or connection is written by the browser itself.
+    own = ("Failed to load resource", "WebSocket connection to")
+    assert [text for text in complaints if not any(one in text for one in own)] == []
 
 
 def ask(page: Any, text: str) -> None:
@@ -916,6 +939,82 @@ class TestEverybody:
         page.click("#mic")
         page.wait_for_selector("#recording:not([hidden])")
         check()
+
+
+@pytest.mark.slow
+class TestTalking:
+    """The page at ``/talk``, with our own server: the fake microphone beeps once a second."""
+
+    def test_it_listens_answers_and_ends(self, open_page: Any) -> None:
+        loopback = pytest.importorskip("tests.serve.loopback")
+        with loopback.serving() as server:
+            page = open_page(server.url)
+            page.wait_for_selector("#model option", state="attached")
+            page.click("#panel-open")
+            page.fill("[name=max_tokens]", "6")
+            page.click("header a")
+            page.wait_for_selector("html[data-ready]")
+            assert page.inner_text("#model") == "toy"
+            page.evaluate(
+                "() => { const start = AudioBufferSourceNode.prototype.start; window.played = 0;"
+                "AudioBufferSourceNode.prototype.start = function (...at) {"
+                "window.played += 1; start.apply(this, at); } }"
+            )
+            page.click("#go")
+            page.wait_for_selector("#phase[data-phase=hearing]")
+            until(page, "document.getElementById('level').value > 0.2")
+            page.fill("#say", "What do you see?")
+            page.press("#say", "Enter")
+            page.wait_for_selector(".turn.user >> text=What do you see?")
+            page.wait_for_selector(".turn.assistant")
+            assert page.locator("#notices p").all_inner_texts() in (
+                [],
+                ["This server does not read answers aloud."],
+            )
+            if find_spec("espeakng_loader") and re.search(r"\w", page.inner_text(".text")):
+                until(page, "window.played > 0")
+            page.click("#go")
+            assert page.inner_text("#go") == "Start talking"
+            assert server.idle(20.0)
+
+    def test_a_model_that_hears_nothing_says_so(self, open_page: Any) -> None:
+        loopback = pytest.importorskip("tests.serve.loopback")
+        engine = loopback.Engine(*loopback.toy())
+        with loopback.serving(engines={"deaf": engine}) as server:
+            processor, ears = engine.processor, engine.processor.sounds
+            processor.sounds = None
+            try:
+                page = open_page(f"{server.url}/talk")
+                page.click("#go")
+                page.wait_for_selector("#notices >> text=hears nothing")
+                assert page.inner_text("#go") == "Start talking"
+            finally:
+                processor.sounds = ears
+
+    def test_a_locked_server_says_so(self, open_page: Any) -> None:
+        loopback = pytest.importorskip("tests.serve.loopback")
+        options = loopback.ServeOptions(keys=loopback.Keys([KEY]))
+        with loopback.serving(options) as server:
+            page = open_page(f"{server.url}/talk")
+            page.click("#go")
+            page.wait_for_selector("#notices >> text=wants the key")
+            page.evaluate(f"sessionStorage.setItem('hocket.key', '{KEY}')")
+            page.click("#go")
+            page.wait_for_selector("#phase[data-phase]:not([data-phase=''])")
+
+    @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+    @pytest.mark.parametrize("width", [360, 1200])
+    def test_axe_finds_nothing_here_either(
+        self, open_page: Any, site: tuple[str, Script], locale: str, width: int
+    ) -> None:
+        package = pytest.importorskip("axe_playwright_python")
+        axe = (Path(package.__file__).parent / "axe.min.js").read_text("utf-8")
+        view = {"width": width, "height": 640}
+        page = open_page(f"{site[0]}/talk", viewport=view, locale=locale)
+        page.evaluate(axe)
+        found = page.evaluate("axe.run(document)")["violations"]
+        assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+        assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 @pytest.mark.slow

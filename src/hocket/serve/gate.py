@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hocket.serve.errors import ApiError
 from hocket.serve.keys import Keys
 
-OPEN_PATHS = frozenset({"/", "/health", "/v1/health", "/ready", "/ping", "/version"})
+OPEN_PATHS = frozenset({"/", "/talk", "/health", "/v1/health", "/ready", "/ping", "/version"})
 """Paths that need no key; those of the page need none either."""
 PAGE = "/page/"
 BODY_SECONDS = 30.0

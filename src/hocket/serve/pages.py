@@ -1,12 +1,13 @@
-"""The page at ``/``: static files from memory, under a policy that lets nothing else run.
+"""The pages at ``/`` and ``/talk``: static files from memory; nothing else may run in them.
 
-Knows the files of ``page/`` and their headers; must not know the API that the page speaks. Only a
-name that was found at the start is served, so no path of a request ever reaches the disk.
+Knows the files of ``page/`` and ``talk/`` and their headers; must not know the API that they speak.
+Only a name that was found at the start is served: no path of a request ever reaches the disk.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -14,8 +15,10 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from hocket._errors import MachineError
 
-_FOLDER = files("hocket.serve") / "page"
-_INDEX = "index.html"
+_FOLDERS = tuple(files("hocket.serve") / name for name in ("page", "talk"))
+_INDEX, _TALK = "index.html", "duplex.html"
+# Comments are for those who read the source; the lines stay, so that errors name the right ones.
+_COMMENTS = re.compile(rb"^\t*//.*$", re.MULTILINE)
 _KINDS = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -60,32 +63,40 @@ class PageFile:
 
 
 def read_page() -> dict[str, PageFile]:
-    """Return the page's files by name.
+    """Return the pages' files by name.
 
     Raises:
         MachineError: the package was installed without them.
     """
     found = {}
-    for each in _FOLDER.iterdir() if _FOLDER.is_dir() else ():
-        kind = _KINDS.get(each.name.rpartition(".")[2])
+    for each in (one for folder in _FOLDERS if folder.is_dir() for one in folder.iterdir()):
+        ending = each.name.rpartition(".")[2]
+        kind = _KINDS.get(ending)
         if kind is not None:
             content = each.read_bytes()
+            content = _COMMENTS.sub(b"", content) if ending == "js" else content
             found[each.name] = PageFile(content, kind, f'"{hashlib.sha256(content).hexdigest()}"')
-    if _INDEX not in found:
-        raise MachineError(
-            f"the server's page is missing: {_FOLDER} has no {_INDEX}. Install hocket again."
-        )
+    for name in (_INDEX, _TALK):
+        if name not in found:
+            raise MachineError(
+                f"a page of the server is missing: no {name} in {' or '.join(map(str, _FOLDERS))}. "
+                "Install hocket again."
+            )
     return found
 
 
 def page_router() -> APIRouter:
-    """Return the routes of the page: ``/`` and ``/page/NAME``, open to all and without a key."""
+    """Return the routes of the pages: ``/``, ``/talk`` and ``/page/NAME``, open without a key."""
     page = read_page()
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
     def index(request: Request) -> Response:
         return _answer(page[_INDEX], request)
+
+    @router.get("/talk")
+    def talk(request: Request) -> Response:
+        return _answer(page[_TALK], request)
 
     @router.get("/page/{name}")
     def one(name: str, request: Request) -> Response:

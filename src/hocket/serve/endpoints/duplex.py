@@ -25,7 +25,8 @@ from hocket.serve.service import Service
 
 router = APIRouter(tags=["answers"])
 _START_SECONDS = 10.0
-_UNSUPPORTED = 1003
+_NORMAL, _UNSUPPORTED = 1000, 1003
+_MOST_REASON_BYTES = 120  # the protocol has room for three more
 # How browsers may send a key: the gate reads it, and the handshake must name what it chose.
 _SPOKEN = "realtime"
 
@@ -77,6 +78,12 @@ class _Socket:
             else:
                 await self._socket.send_text(message)
 
+    async def close(self, code: int, reason: str) -> None:
+        """Close, saying why; nothing where the client is gone."""
+        short = reason.encode()[:_MOST_REASON_BYTES].decode(errors="ignore")
+        with suppress(WebSocketDisconnect, RuntimeError):
+            await self._socket.close(code, short)
+
 
 @router.websocket("/v1/duplex")
 async def duplex(socket: WebSocket) -> None:
@@ -94,14 +101,12 @@ async def duplex(socket: WebSocket) -> None:
         speech: SpeechOutput | None = await asyncio.to_thread(Espeak) if start.speech else None
     except (TimeoutError, ValidationError, HocketError) as error:
         why = clean(str(error)) if isinstance(error, HocketError) else "no valid start message"
-        with suppress(RuntimeError):
-            await socket.close(_UNSUPPORTED, why[:120])
+        await channel.close(_UNSUPPORTED, why)
         return
     options = SessionOptions(system=start.system, barge_in=start.barge_in)
     ask = _asker(service, variant, start, str(socket.scope["state"].get("key", "")))
     await Session(channel, ask, options, speech).run()
-    with suppress(RuntimeError):
-        await socket.close()
+    await channel.close(_NORMAL, "")
 
 
 def _asker(service: Service, variant: Variant, start: Start, key: str) -> Asker:

@@ -1,4 +1,4 @@
-// Talks to the server's public OpenAI-compatible API, and to nothing else.
+// Talks to the server's public API, and to nothing else.
 
 export const key = {
 	get: () => sessionStorage.getItem("hocket.key") ?? "",

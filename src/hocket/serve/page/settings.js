@@ -1,4 +1,4 @@
-// What the page remembers in this browser: model, sampling, theme, language.
+// What is remembered in this browser: model, sampling, theme, language.
 import { key } from "./api.js";
 import { $, h } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// Puts the page's words where they belong, in the language of the browser or of the switch.
+// Puts the words where they belong, in the language of the browser or of the switch.
 import words from "./words.js";
 
 let column;

@@ -1,6 +1,7 @@
-// Every text of the page, in English and in Chinese.
+// Every text, in English and in Chinese.
 export default {
 	chats: ["Chats", "对话"],
+	talk: ["Talk", "通话"],
 	close: ["Close", "关闭"],
 	newChat: ["New chat", "新对话"],
 	exportAll: ["Export all", "全部导出"],
