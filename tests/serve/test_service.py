@@ -108,6 +108,13 @@ def test_numbers_are_counted(server: Loopback) -> None:
     httpx.post(server.url + CHAT, json=ask(image(b"hello")), timeout=30)
     assert read("media_rejected_total") == before[0] + 1
     assert read("num_requests_running") == 0
+    # The names and kinds that dashboards of vLLM ask for.
+    said = httpx.get(f"{server.url}/metrics").text
+    for name in ("prefix_cache_hits", "prefix_cache_queries", "mm_cache_hits", "mm_cache_queries"):
+        assert f"# TYPE hocket:{name}_total counter" in said
+        assert f'hocket:{name}_total{{model_name="{MODEL}"}} ' in said
+    assert read("prefix_cache_queries_total") > 0
+    assert 0 <= read("kv_cache_usage_perc") < 1
 
 
 def test_tokens_are_those_of_the_prompt(server: Loopback) -> None:

@@ -53,6 +53,7 @@ class EngineState:
         prefilling: answers whose prompt is taken in.
         running: answers under way.
         kv_bytes: keys and values of those.
+        kv_limit: bytes that they may take.
         prefix_bytes: keys and values of earlier prompts.
         prefix_hits: prompts that began like an earlier one.
         prefix_misses: prompts that did not.
@@ -69,6 +70,7 @@ class EngineState:
     prefilling: int
     running: int
     kv_bytes: int
+    kv_limit: int
     prefix_bytes: int
     prefix_hits: int
     prefix_misses: int

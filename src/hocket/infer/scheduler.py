@@ -158,6 +158,7 @@ class Scheduler:
             prefilling=len(group.lane) if group else 0,
             running=sum(len(lane) for lane in self._lanes),
             kv_bytes=sum(lane.bytes for lane in [*self._lanes, *([group.lane] if group else [])]),
+            kv_limit=self._options.kv_mb * MIB,
             prefix_bytes=prefixes.bytes,
             prefix_hits=prefixes.hits,
             prefix_misses=prefixes.misses,

@@ -5,15 +5,19 @@ Knows counts and seconds; must not know requests or HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from typing import ClassVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from hocket.infer.options import EngineState
 from hocket.infer.request import Completion
 from hocket.serve.errors import ApiError
 
+_LABELS = ("model_name",)
 _FIRST_TOKEN = (
     *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
     *(1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560),
@@ -46,6 +50,7 @@ class Metrics:
         self._prepared = self._histogram("request_prepare_seconds", _FIRST_TOKEN)
         for model, state in states.items():
             self._watch(model, state)
+        self._registry.register(_Counts(states))
 
     def text(self) -> bytes:
         """Return all numbers as Prometheus reads them."""
@@ -99,14 +104,9 @@ class Metrics:
             "num_requests_running": lambda now: now.running + now.prefilling,
             "num_requests_waiting": lambda now: now.waiting,
             "kv_cache_bytes": lambda now: now.kv_bytes,
+            "kv_cache_usage_perc": lambda now: now.kv_bytes / now.kv_limit,
             "prefix_cache_bytes": lambda now: now.prefix_bytes,
-            "prefix_cache_hits": lambda now: now.prefix_hits,
-            "prefix_cache_queries": lambda now: now.prefix_hits + now.prefix_misses,
             "mm_cache_bytes": lambda now: now.encoder_bytes,
-            "mm_cache_hits": lambda now: now.encoder_hits,
-            "mm_cache_queries": lambda now: now.encoder_hits + now.encoder_misses,
-            "num_preemptions": lambda now: now.preempted,
-            "engine_steps": lambda now: now.steps,
         }
         for name, value in gauges.items():
             self._gauge(name).labels(model).set_function(partial(_ask, value, state))
@@ -118,6 +118,31 @@ class Metrics:
             known = Gauge(f"hocket:{name}", text, ("model_name",), registry=self._registry)
             self._gauges[name] = known
         return known
+
+
+class _Counts(Collector):
+    """What the engines count themselves, asked for when somebody reads the numbers."""
+
+    _VALUES: ClassVar[dict[str, Callable[[EngineState], float]]] = {
+        "prefix_cache_hits": lambda now: now.prefix_hits,
+        "prefix_cache_queries": lambda now: now.prefix_hits + now.prefix_misses,
+        "mm_cache_hits": lambda now: now.encoder_hits,
+        "mm_cache_queries": lambda now: now.encoder_hits + now.encoder_misses,
+        "num_preemptions": lambda now: now.preempted,
+        "engine_steps": lambda now: now.steps,
+    }
+
+    def __init__(self, states: Mapping[str, Callable[[], EngineState]]) -> None:
+        self._states = states
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all counts."""
+        now = {model: state() for model, state in self._states.items()}
+        for name, value in self._VALUES.items():
+            made = CounterMetricFamily(f"hocket:{name}", name.replace("_", " "), labels=_LABELS)
+            for model, state in now.items():
+                made.add_metric([model], value(state))
+            yield made
 
 
 def _ask(value: Callable[[EngineState], float], state: Callable[[], EngineState]) -> float:

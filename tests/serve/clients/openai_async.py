@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from tests.serve.clients.features import COLOURS, ENOUGH, LONG, TOOL, Check, requests_of, stops
 from tests.serve.clients.openai_python import Colour
-from tests.serve.loopback import MODEL, Loopback, ask, image, text, wav
+from tests.serve.loopback import MODEL, Loopback, ask, data_url, image, mp4, text, wav
 
 Client = openai.AsyncOpenAI
 
@@ -39,6 +42,41 @@ async def plain(client: Client, _: Loopback) -> None:
 async def picture(client: Client, _: Loopback) -> None:
     found = await client.chat.completions.create(**ask(text("What?"), image()))
     assert found.choices[0].message.content
+
+
+async def sound(client: Client, _: Loopback) -> None:
+    heard = base64.b64encode(wav()).decode()
+    part = {"type": "input_audio", "input_audio": {"data": heard, "format": "wav"}}
+    found = await client.chat.completions.create(**ask(part))
+    assert details(found)["audio_tokens"] > 0
+
+
+async def film(client: Client, _: Loopback) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        url = data_url(mp4(Path(folder)), "video/mp4")
+    part = {"type": "video_url", "video_url": {"url": url}}
+    found = await client.chat.completions.create(**ask(part))
+    assert details(found)["video_tokens"] > 0
+
+
+def details(found: Any) -> dict[str, int]:
+    """Return the tokens of a prompt by kind."""
+    counts: dict[str, int] = found.usage.prompt_tokens_details.model_dump()
+    return counts
+
+
+async def stop_text(client: Client, _: Loopback) -> None:
+    whole = await client.chat.completions.create(**ask("Hi", max_tokens=12))
+    words = whole.choices[0].message.content or ""
+    found = await client.chat.completions.create(**ask("Hi", max_tokens=12, stop=[words[3:5]]))
+    assert found.choices[0].message.content == words[: words.index(words[3:5])]
+
+
+async def logprobs(client: Client, _: Loopback) -> None:
+    body = ask("Hi", logprobs=True, top_logprobs=2, stream=True)
+    chunks = [one async for one in await client.chat.completions.create(**body)]
+    scored = [one.choices[0].logprobs for one in chunks if one.choices[0].logprobs]
+    assert sum(len(one.content or ()) for one in scored) == 4
 
 
 async def stream(client: Client, _: Loopback) -> None:
@@ -110,8 +148,12 @@ CHECKS: dict[str, Check] = {
     "models": _with(models),
     "text": _with(plain),
     "image": _with(picture),
+    "audio": _with(sound),
+    "video": _with(film),
     "stream with usage": _with(stream),
     "n=2": _with(several),
+    "stop": _with(stop_text),
+    "logprobs": _with(logprobs),
     "tools": _with(tools),
     "JSON schema": _with(schema),
     "responses": _with(responses),

@@ -1,9 +1,10 @@
-// Does with OpenAI's npm package what it is asked: node openai_node.mjs MODULES URL FEATURE IMAGE WAV.
+// Does with OpenAI's npm package what it is asked:
+// node openai_node.mjs MODULES URL FEATURE IMAGE WAV VIDEO
 // MODULES is a folder with node_modules/openai; anything wrong ends with another exit code than 0.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 
-const [modules, url, feature, image, wav] = process.argv.slice(2);
+const [modules, url, feature, image, wav, video] = process.argv.slice(2);
 const OpenAI = createRequire(`${modules}/`)("openai");
 const model = "toy";
 const schema = {
@@ -44,6 +45,11 @@ const features = {
     const part = { type: "input_audio", input_audio: { data: wav, format: "wav" } };
     const found = await create(ask([part]));
     assert.ok(found.usage.prompt_tokens_details.audio_tokens > 0);
+  },
+  async video() {
+    const part = { type: "video_url", video_url: { url: `data:video/mp4;base64,${video}` } };
+    const found = await create(ask([part]));
+    assert.ok(found.usage.prompt_tokens_details.video_tokens > 0);
   },
   async "stream with usage"() {
     const whole = await create(ask("Hi"));

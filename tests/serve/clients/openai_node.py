@@ -9,10 +9,11 @@ import base64
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from tests.serve.clients.features import Check, requests_of, stops
-from tests.serve.loopback import Loopback, png, wav
+from tests.serve.loopback import Loopback, mp4, png, wav
 
 MODULES = os.environ.get("HOCKET_TEST_NODE", "")
 HERE = bool(MODULES) and shutil.which("node") is not None
@@ -23,6 +24,7 @@ _ALONE = (
     "text",
     "image",
     "audio",
+    "video",
     "stream with usage",
     "n=2",
     "stop",
@@ -36,7 +38,9 @@ _ALONE = (
 
 
 def _run(server: Loopback, feature: str) -> None:
-    media = [base64.b64encode(data).decode() for data in (png(), wav())]
+    with tempfile.TemporaryDirectory() as folder:
+        film = mp4(Path(folder))
+    media = [base64.b64encode(data).decode() for data in (png(), wav(), film)]
     done = subprocess.run(
         ["node", str(_SCRIPT), MODULES, server.url, feature, *media],
         capture_output=True,
