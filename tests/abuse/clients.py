@@ -19,9 +19,10 @@ from tests.serve.loopback import MODEL, Loopback, serving
 
 _Scenario = Callable[[Loopback], list[socket.socket]]
 
-_SCENARIOS = 9
+_SCENARIOS = 11
 _TOKENS = 64
 _HALF_OPEN = 100
+_CROWD = 200
 _SECONDS = 20.0
 
 
@@ -57,6 +58,8 @@ def cases(count: int, folder: Path) -> Iterator[Case]:
             ("a chunk that lies", _chunk_lies),
             ("two lengths", _two_lengths),
             ("a body that never comes", _no_body),
+            ("two hundred at once", _crowd),
+            ("a request that asks for everything", _greedy),
         ):
             yield Case(name, partial(_others_are_served, server, scenario), Expected.ANSWERED)
         yield Case("slots at the end", partial(_free, server), Expected.ANSWERED)
@@ -123,6 +126,45 @@ def _drips(server: Loopback) -> list[socket.socket]:
             link.sendall(_head(len(data)) + data[:1] if not at else data[at : at + 1])
         time.sleep(0.05)
     return links
+
+
+def _crowd(server: Loopback) -> list[socket.socket]:
+    """Ask 200 times at once: all are answered, or told when to come again."""
+    data = _body(stream=False, tokens=4)
+    links = [_connected(server) for _ in range(_CROWD)]
+    for link in links:
+        link.sendall(_head(len(data), "Connection: close") + data)
+    for link in links:
+        found = b"".join(iter(partial(link.recv, 65536), b""))
+        status = int(found.split()[1])
+        assert status in (200, 429), found[:200]
+        assert status == 200 or b"\nretry-after: " in found.lower(), found[:400]
+    return links
+
+
+def _greedy(server: Loopback) -> list[socket.socket]:
+    """Send what takes long to read, and let others be answered meanwhile."""
+    words = "hello " * 200_000
+    bodies = (
+        {"messages": [{"role": "user", "content": words}]},
+        {"messages": [{"role": "user", "content": "x"}] * 100_000},
+        {
+            "messages": [{"role": "user", "content": "x"}],
+            "logit_bias": dict.fromkeys(range(10**5), 1),
+        },
+        {"messages": [{"role": "user", "content": "x"}], "response_format": _schema(50_000)},
+    )
+    links = []
+    for body in bodies:
+        data = json.dumps(body).encode()
+        links.append(_connected(server))
+        links[-1].sendall(_head(len(data)) + data)
+    return links
+
+
+def _schema(choices: int) -> dict[str, object]:
+    schema = {"enum": [str(number) * 10 for number in range(choices)]}
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
 
 def _refused(server: Loopback, data: bytes) -> list[socket.socket]:

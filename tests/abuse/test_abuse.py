@@ -26,6 +26,7 @@ SLICE = {
     "bombs": (75, 8),
     "API fuzz": (60, 1),
     "payloads": (203, 10),
+    "weight headers": (300, 1),
     "placeholder injection": (1120, 3),
 }
 # What the issue asks for.
@@ -38,6 +39,7 @@ LEAST = {
     "API fuzz": (500, 10_000),
     "templates": (80, 80),
     "payloads": (75, 75),
+    "weight headers": (2000, 2000),
     "archives": (60, 60),
     "placeholder injection": (40, 40),
     "slow clients and disconnects": (20, 1000),

@@ -139,6 +139,11 @@ BAD: dict[str, tuple[dict[str, Any], str | None, str]] = {
     ),
     "functions": (ask("x", functions=[{"name": "f"}]), "functions", "use 'tools'"),
     "speech": (ask("x", modalities=["audio"]), "modalities", "text"),
+    "frames": (
+        ask("x", media_io_kwargs={"video": {"num_frames": 3}}),
+        "media_io_kwargs",
+        "trained",
+    ),
     "template": (ask("x", chat_template="{{ 1 }}"), "chat_template", "checkpoint"),
     "too long": (ask("x" * 5000), None, "context"),
     "half a surrogate": (ask("\ud800"), None, "surrogate"),

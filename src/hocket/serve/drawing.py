@@ -30,6 +30,8 @@ _REFUSED = {
     "guided_json": "use 'response_format'",
     "guided_regex": "use 'response_format'",
     "guided_grammar": "use 'response_format'",
+    "mm_processor_kwargs": "media are read as the model was trained",
+    "media_io_kwargs": "media are read as the model was trained",
     "previous_response_id": "this server keeps no answers. Send the whole dialogue",
     "conversation": "this server keeps no dialogues. Send the whole dialogue",
 }
