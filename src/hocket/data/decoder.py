@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from hocket.data.guarded import announce
 from hocket.data.mixture import Mixture, SampleRef
 from hocket.data.pack import PackerState, Row
 from hocket.data.pair import fit_pair, pair_of, with_both_answers
+from hocket.data.row_labels import LabelKey, MediaLabels, labels_of
 from hocket.data.row_weight import weight_of
 from hocket.data.spec import Overlong
 from hocket.data.truncate import Fitted, OverlongError, fit
@@ -62,11 +63,13 @@ class SampleNote(NamedTuple):
         source: its data set.
         medium: one of `MEDIA`.
         weight: how much the row says that its tokens count.
+        labels: classes of its media that heads tell.
     """
 
     source: str
     medium: str
     weight: float
+    labels: tuple[MediaLabels, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +111,28 @@ class Known(NamedTuple):
         return mine + self.rejected.cost if self.rejected else mine
 
 
-class _Opened(NamedTuple):
-    """A sample of a row, of which nothing is decoded, and what its media go through."""
+class Sample(NamedTuple):
+    """A sample as its row holds it, nothing decoded.
 
-    position: int
-    ref: SampleRef
+    Attributes:
+        conversation: what is left of it.
+        outline: its tokens and plans.
+        bound: what its media go through.
+        labels: their classes.
+    """
+
     conversation: Conversation
     outline: Outline
     bound: BoundAugmenter
+    labels: tuple[MediaLabels, ...]
+
+
+class _Opened(NamedTuple):
+    """A sample of a row, and where it comes from."""
+
+    position: int
+    ref: SampleRef
+    sample: Sample
 
 
 _Key = tuple[str, int, int, Budget, bool]
@@ -140,6 +157,10 @@ class SampleMemory:
 class Decoder(Dataset[StepBatches]):
     """Turns a step plan into batches.
 
+    Attributes:
+        labels: where rows hold the classes of their media.
+        features: what frozen towers made of media; None decodes them.
+
     Args:
         mixture: samples in order.
         processor: turns conversations into examples.
@@ -163,6 +184,7 @@ class Decoder(Dataset[StepBatches]):
         *,
         pairs: bool = False,
     ) -> None:
+        self.labels: Sequence[LabelKey] = ()
         self.features: FeatureSource | None = None
         self._lost = lost
         self._pairs = pairs
@@ -216,7 +238,7 @@ class Decoder(Dataset[StepBatches]):
         tokens = positions = 0
         for rows in plan.micro:
             opened = [self._open_row(row, dropped) for row in rows]
-            room = UnitRoom((one.outline for row in opened for one in row), self._spare)
+            room = UnitRoom((one.sample.outline for row in opened for one in row), self._spare)
             self._announce(opened)
             decoded = [self._decode_row(row, room, dropped) for row in opened]
             kept = [row for row in decoded if row]
@@ -251,7 +273,7 @@ class Decoder(Dataset[StepBatches]):
                 if position in self._lost:
                     raise LostDecoderError(self._lost[position])
                 ref = self._mixture.ref(position)
-                opened.append(_Opened(position, ref, *self.sample(ref)))
+                opened.append(_Opened(position, ref, self.sample(ref)))
             except HocketError as error:
                 dropped.append(self.bad_sample(position, error))
         return opened
@@ -260,7 +282,8 @@ class Decoder(Dataset[StepBatches]):
         """Have the guard decode what the rows will ask for."""
         if self.features and Modality.IMAGE in self.features.modalities:
             return
-        media = (medium for row in rows for one in row for medium in one.conversation.media())
+        samples = (one.sample.conversation for row in rows for one in row)
+        media = (medium for sample in samples for medium in sample.media())
         announce(medium for medium in media if not self._media.has(medium))
 
     def _decode_row(
@@ -274,8 +297,8 @@ class Decoder(Dataset[StepBatches]):
                 dropped.append(self.bad_sample(one.position, error))
         return examples
 
-    def sample(self, ref: SampleRef) -> tuple[Conversation, Outline, BoundAugmenter]:
-        """Return a sample as its row holds it, nothing decoded, and what its media go through.
+    def sample(self, ref: SampleRef) -> Sample:
+        """Return a sample as its row holds it, nothing decoded.
 
         Raises:
             HocketError: it cannot be used.
@@ -283,24 +306,26 @@ class Decoder(Dataset[StepBatches]):
         outline, cut, _ = self.known(ref)
         # The sound of a video is looked for in its file, so before frames are held in memory.
         conversation, bound = self._read.pop(ref) if ref in self._read else self._changed(ref)
+        labels = labels_of(conversation, self.labels, cut.kept if cut else None)
         if cut:
             conversation, bound = cut.conversation, bound.renumbered(cut.kept)
-        return conversation, outline, bound
+        return Sample(conversation, outline, bound, labels)
 
     def _decode(self, opened: _Opened, room: UnitRoom) -> list[tuple[Example, SampleNote]]:
         """Return a sample, or both halves of a pair: the chosen, then the rejected."""
         known = self.features.modalities if self.features else frozenset()
+        sample = opened.sample
         with torch.no_grad():
             example = self._processor.encode(
-                self._media.hold(opened.conversation, without=known),
-                outline=opened.outline,
-                transform=opened.bound,
-                retouch=opened.bound.retouch,
+                self._media.hold(sample.conversation, without=known),
+                outline=sample.outline,
+                transform=sample.bound,
+                retouch=sample.bound.retouch,
                 features=self.features,
             )
             example = room.take(example)
-        weight = weight_of(opened.conversation)
-        note = SampleNote(opened.ref.dataset, _medium(example), weight)
+        weight = weight_of(sample.conversation)
+        note = SampleNote(opened.ref.dataset, _medium(example), weight, sample.labels)
         rejected = self.known(opened.ref).rejected
         halves = [example, replace(example, outline=rejected)] if rejected else [example]
         return [(half, note) for half in halves]

@@ -24,6 +24,7 @@ from hocket.data.faults import BadSamples, FaultPolicy
 from hocket.data.group import Grouper, share_alike
 from hocket.data.mixture import Mixture, SampleRef
 from hocket.data.pack import Measured, Packer, PackerState
+from hocket.data.row_labels import LabelKey
 from hocket.data.spec import Overlong
 from hocket.data.truncate import OverlongError
 from hocket.data.workers import loaded
@@ -49,6 +50,7 @@ class StepShape:
         world: processes.
         pairs: whether each row of the data holds a chosen and a rejected answer.
         packed: whether samples share rows; else each has its own, beside others of its cost.
+        labels: where rows of the data hold the classes of their media.
     """
 
     rows: int
@@ -63,6 +65,7 @@ class StepShape:
     world: int = 1
     pairs: bool = False
     packed: bool = True
+    labels: tuple[LabelKey, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that ranks and micro-batches divide the rows."""
@@ -130,6 +133,7 @@ class Loader:
             lost,
             pairs=shape.pairs,
         )
+        self._decoder.labels = shape.labels
         self._start = _same_order(state or PackerState(), mixture.stamp())
         self._bad = self._start.bad
         self._unused = 0
@@ -196,8 +200,8 @@ class Loader:
         Raises:
             HocketError: it cannot be used.
         """
-        conversation, outline, _ = self._decoder.sample(ref)
-        return conversation, outline
+        found = self._decoder.sample(ref)
+        return found.conversation, found.outline
 
     def use(self, features: FeatureSource) -> None:
         """Take what frozen towers made of media in place of decoding them."""

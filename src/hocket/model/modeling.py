@@ -9,6 +9,7 @@ R rows over all spans, M mel bins, F mel frames, H and W pixels, L samples, K va
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from hocket.model.adapters import Attached
 from hocket.model.config import HocketConfig
 from hocket.model.documents import find_documents
 from hocket.model.expand import expand_media
+from hocket.model.heads import HeadLosses, HeadTarget, MediaHeads
 from hocket.model.loss import Losses, LossOptions, supervised_loss
 from hocket.model.origin import Origin
 from hocket.model.positions import SharedPositions
@@ -146,9 +148,11 @@ class HocketOutput(CausalLMOutputWithPast):  # type: ignore[misc] # transformers
 
     Attributes:
         sample_losses: float32 (E,), the plain loss of each sample's tokens, added up.
+        head_losses: float32 (H, 3) as of `HeadLosses.each`, where heads had targets.
     """
 
     sample_losses: Tensor | None = None
+    head_losses: Tensor | None = None
 
 
 class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  # type: ignore[misc] # as above
@@ -163,13 +167,15 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
     * ``num_items_in_batch``: supervised tokens of the global step, which the loss is divided by;
     * ``sample_index``: int64 (B, T), the sample that each position belongs to, for their losses;
     * ``loss_weights``: float32 (B, T), how much each label counts;
+    * ``head_targets``: what each of ``heads`` has to tell, which is added to the loss;
     * ``sequence``: processes that share the tokens of packed rows; logits are then those of this
       process's own tokens, and gradients add up over the processes;
     * ``loss_only``: with labels, run the head at supervised positions only and return no logits;
     * options of the language model.
 
-    ``loss_options`` says what the loss is made of, ``adapters`` by name what has been attached to
-    its layers, ``origins`` by tower which files its weights were read from.
+    ``loss_options`` says what the loss is made of, ``heads`` are what a stage trains beside it,
+    ``adapters`` by name what has been attached to its layers, ``origins`` by tower which files its
+    weights were read from. ``forward`` raises `AlignmentError` where placeholders and rows differ.
     """
 
     accepts_loss_kwargs = True
@@ -186,6 +192,7 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         self.adapters: dict[str, Attached] = {}
         self.origins: dict[str, Origin] = {}
         self.loss_options = LossOptions()
+        self.heads: MediaHeads | None = None
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:
@@ -217,14 +224,11 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         loss_only: bool = False,
         sample_index: Tensor | None = None,
         loss_weights: Tensor | None = None,
+        head_targets: Sequence[HeadTarget] = (),
         sequence: SequenceGroup | None = None,
         **kwargs: Any,
     ) -> HocketOutput:
-        """Run the composite; the class says what the arguments are.
-
-        Raises:
-            AlignmentError: placeholder tokens and rows differ in number.
-        """
+        """Run the composite; the class says what the arguments are."""
         if labels is not None:
             # A cache would switch off the isolation of packed examples without a warning.
             kwargs.setdefault("use_cache", False)
@@ -244,13 +248,16 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
             **kwargs,
         )
         loss, logits, each, x = None, None, None, output.last_hidden_state
+        told = None if self.heads is None else self.heads.losses(x, head_targets, own)
         if labels is not None:
-            loss, each = self._loss(x, own, labels, loss_weights, sample_index, num_items_in_batch)
+            learned = (labels, loss_weights, sample_index, num_items_in_batch)
+            loss, each = self._loss(x, own, *learned, told)
         if labels is None or not loss_only:
             logits = self._logits(x, logits_to_keep)
         return HocketOutput(
             loss=loss,
             sample_losses=each,
+            head_losses=None if told is None else told.each,
             logits=logits,
             past_key_values=output.past_key_values,
             hidden_states=output.hidden_states,
@@ -265,8 +272,9 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
         weights: Tensor | None,
         all_samples: Tensor | None,
         num_items: Tensor | float | None,
+        told: HeadLosses | None,
     ) -> Losses:
-        """Return the loss of (B, T, D) states, with zero gradients if it would have none."""
+        """Return the loss of (B, T, D) states and heads, with zero gradients if it had none."""
         samples = all_samples
         if shard is not None:
             labels, weights, samples, num_items = cut_loss_inputs(
@@ -281,6 +289,8 @@ class HocketForConditionalGeneration(HocketPreTrainedModel, GenerationMixin):  #
             samples=samples,
             options=self.loss_options,
         )
+        if told is not None:
+            loss = loss + told.total
         if torch.is_grad_enabled() and not loss.requires_grad:
             # Nothing that trains took part, as when only a connector does and no row has a
             # picture. Other processes wait for gradients all the same: these are zero.

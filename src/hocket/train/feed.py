@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
-from hocket._errors import UnknownNameError
+from hocket._errors import ConfigError, UnknownNameError
 from hocket.data.augment import USUAL_RATE, Augmenter
 from hocket.data.balance import Prices
 from hocket.data.decoder import SampleMemory
@@ -15,9 +16,13 @@ from hocket.data.faults import FaultPolicy
 from hocket.data.loader import Loader, StepShape
 from hocket.data.mixture import Mixture, open_source
 from hocket.data.pack import PackerState
+from hocket.data.row_labels import any_row_has
 from hocket.data.spec import DataSpec
 from hocket.media.guard import Guard
+from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.processor import HocketProcessor
+from hocket.train.features import taken_modalities
+from hocket.train.heads import check_heads, label_keys
 from hocket.train.recipe import Recipe, Stage
 
 
@@ -75,6 +80,7 @@ class Feed:
                 world=self.world,
                 pairs=stage.preference is not None,
                 packed=stage.packing,
+                labels=label_keys(stage.loss),
             ),
             augmenter=Augmenter(
                 self.data.augment,
@@ -86,6 +92,24 @@ class Feed:
             state=state,
             faults=self._faults(name),
         )
+
+    def check_heads(self, names: Sequence[str], model: HocketForConditionalGeneration) -> None:
+        """Check the heads of stages against the model and the rows of their data.
+
+        Raises:
+            ConfigError: an option is out of its range, the model does not take a head's media, or
+                no row of the stage's data has its label.
+        """
+        for name in names:
+            stage = self.recipe.stages[name]
+            check_heads(name, stage.loss, taken_modalities(model, self.processor))
+            sources = self._mixture(stage).sources if stage.loss.heads else {}
+            for head, spec in stage.loss.heads.items():
+                if not any_row_has(sources, spec.label):
+                    raise ConfigError(
+                        f"stage {name!r}: loss.heads.{head}.label is {spec.label!r}, but no row of "
+                        f"{', '.join(sources)} has that key. Add it to the rows, or correct it."
+                    )
 
     def _mixture(self, stage: Stage) -> Mixture:
         parts = {}

@@ -32,7 +32,8 @@ class Report:
 
     Attributes:
         loss: mean loss of a supervised token over all ranks, weighted as the stage says.
-        parts: plain mean loss of each data set and kind of sample in the step, by name.
+        parts: plain mean loss of each data set and kind of sample in the step, by name, and that of
+            heads where the stage has some.
         grad_norm: norm of the gradient before clipping.
         lr_share: learning rate as a share of the peak.
         tokens: real tokens on all ranks.
@@ -42,6 +43,7 @@ class Report:
         data_seconds: of it, waiting for data.
         fill: share of each limit of the rows that is used on all ranks, by name.
         cuts: what was cut of samples to fit them into rows since the start of the stage, by kind.
+        accuracy: share of the labels that each head of the stage told right, by its name.
         rewards: of a stage of preferences, mean rewards of the step's pairs and how many of them
             are told apart: ``chosen``, ``rejected``, ``margin``, ``accuracy``.
         dropped: samples left out since the start of the stage, of this process's rows.
@@ -61,6 +63,7 @@ class Report:
     parts: dict[str, float] = field(default_factory=dict)
     fill: dict[str, float] = field(default_factory=dict)
     cuts: dict[str, int] = field(default_factory=dict)
+    accuracy: dict[str, float] = field(default_factory=dict)
     rewards: dict[str, float] = field(default_factory=dict)
     dropped: int = 0
     lr: dict[str, float] = field(default_factory=dict)
@@ -178,8 +181,7 @@ def fit(
             data_seconds=data_seconds,
             fill=step.fill,
             cuts=step.after.cuts.counted(),
-            parts=objective.means(step, [one.samples for one in learned], runtime),
-            rewards=objective.rewards(learned, runtime),
+            **objective.outcome(step, learned, runtime)._asdict(),
             dropped=step.after.dropped,
             **measured._asdict(),
         )
@@ -202,12 +204,14 @@ def _accumulate(
     total = torch.zeros((), dtype=torch.float64, device=runtime.device)
     weights, whole = objective.weigh(step, runtime)
     learned = []
-    for number, (batch, weight) in enumerate(zip(step.micro, weights, strict=True), start=1):
+    heads = objective.heads.targets(step, objective.sources, runtime)
+    for number, batch in enumerate(step.micro, start=1):
+        weight, beside = weights[number - 1], heads[number - 1] | runtime.sharing
         with runtime.without_sync(model, last=number == len(step.micro)):
             inputs = {name: value.to(runtime.device) for name, value in batch.items()}  # type: ignore[attr-defined] # every value of a Batch is a tensor
             inputs, weight = runtime.joined(inputs, weight.to(runtime.device))
             with runtime.computing():
-                found = objective.learn(model, inputs | runtime.sharing, weight, whole)
+                found = objective.learn(model, inputs | beside, weight, whole)
             # Gradients are averaged over ranks; the loss is a sum.
             runtime.backward(found.loss * runtime.world)
         learned.append(found._replace(loss=found.loss.detach()))

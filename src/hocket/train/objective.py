@@ -2,7 +2,8 @@
 
 With weights for parts, the loss is the weighted sum of each part's own mean, such as 0.5 x text +
 0.3 x vision + 0.2 x audio, over the whole global step. Whatever the weights, the plain loss of each
-source and medium is kept for the log. Source of the weighted parts: the VITA development guide.
+source and medium is kept for the log. All of it has a weight of its own beside the losses of heads,
+see `hocket.train.heads`. Source of the weighted parts: the VITA development guide.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from transformers import PreTrainedTokenizerBase
 from hocket._errors import ConfigError
 from hocket.chat.states import STATES
 from hocket.data.decoder import MEDIA, SampleNote, StepBatches
+from hocket.model.config import HocketConfig
 from hocket.model.loss import LossOptions
 from hocket.tokens.batch import IGNORED, Batch
+from hocket.train.heads import HeadTerms
 from hocket.train.recipe import LossSpec, Stage
 from hocket.train.runtime import Runtime
 
@@ -30,11 +33,21 @@ class Learned(NamedTuple):
         loss: its share of the step's loss, ().
         samples: float32 (E,), the summed loss of each sample.
         rewards: float32 (P, 2) of the chosen and the rejected answer of each pair, if there are.
+        heads: float32 (H, 3) as of `HeadLosses.each`, where heads had something to tell.
     """
 
     loss: Tensor
     samples: Tensor
     rewards: Tensor | None = None
+    heads: Tensor | None = None
+
+
+class Outcome(NamedTuple):
+    """What the log says of a step; the names are those of `Report`."""
+
+    parts: dict[str, float]
+    accuracy: dict[str, float]
+    rewards: dict[str, float]
 
 
 class Objective:
@@ -44,6 +57,7 @@ class Objective:
         stage: its settings.
         sources: data set of the stage -> how much its tokens count.
         tokenizer: knows the state tokens.
+        config: of the model, which heads need.
 
     Raises:
         ConfigError: a part is unknown, a weight is below 0, or state tokens are to be weighted
@@ -51,9 +65,14 @@ class Objective:
     """
 
     def __init__(
-        self, stage: Stage, sources: Mapping[str, float], tokenizer: PreTrainedTokenizerBase
+        self,
+        stage: Stage,
+        sources: Mapping[str, float],
+        tokenizer: PreTrainedTokenizerBase,
+        config: HocketConfig | None = None,
     ) -> None:
         self.stage = stage
+        self.heads = HeadTerms(stage.loss, config)
         self._spec = spec = stage.loss
         self.sources = sources
         self._names = [*(f"source/{name}" for name in sorted(sources)), *MEDIA]
@@ -76,9 +95,14 @@ class Objective:
         ]
         if self._spec.parts:
             weights = self._by_part(step, weights, runtime)
-            return weights, torch.ones((), dtype=torch.float64, device=runtime.device)
-        total = sum(_sum(batch, weight) for batch, weight in zip(step.micro, weights, strict=True))
-        return weights, runtime.sum_over_ranks(total)
+            whole = torch.ones((), dtype=torch.float64, device=runtime.device)
+        else:
+            sums = [_sum(batch, one) for batch, one in zip(step.micro, weights, strict=True)]
+            whole = runtime.sum_over_ranks(sum(sums))
+        if self._spec.text != 1:
+            # Behind their sum: the mean itself gets a weight.
+            weights = [weight * self._spec.text for weight in weights]
+        return weights, whole
 
     def learn(
         self, model: nn.Module, inputs: Mapping[str, Any], weights: Tensor, whole: Tensor
@@ -87,7 +111,8 @@ class Objective:
 
         Args:
             model: the policy.
-            inputs: the batch on the model's device, and options of the forward pass.
+            inputs: the batch on the model's device, what heads learn of it, and options of the
+                forward pass.
             weights: how much its parts count, as `weigh` returned them.
             whole: their sum over the step and all ranks.
         """
@@ -97,7 +122,15 @@ class Objective:
             num_items_in_batch=whole.to(torch.float32),
             loss_only=True,
         )
-        return Learned(output.loss, output.sample_losses)
+        heads = output.head_losses if self.stage.loss.heads else None
+        return Learned(output.loss, output.sample_losses, heads=heads)
+
+    def outcome(self, step: StepBatches, learned: Sequence[Learned], runtime: Runtime) -> Outcome:
+        """Return what the log says of a step, over all ranks."""
+        losses = [one.loss.detach() for one in learned]
+        told = self.heads.told(losses, [one.heads for one in learned], runtime)
+        means = self.means(step, [one.samples for one in learned], runtime)
+        return Outcome(means | told.losses, told.accuracy, self.rewards(learned, runtime))
 
     def rewards(self, learned: Sequence[Learned], runtime: Runtime) -> dict[str, float]:
         """Return means of the rewards over the step's pairs on all ranks; none without pairs."""

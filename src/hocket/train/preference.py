@@ -188,7 +188,7 @@ def open_objective(
     options = loss_options(stage.loss, tokenizer)
     if stage.preference is None:
         live.model.loss_options = options
-        return Objective(stage, sources, tokenizer)
+        return Objective(stage, sources, tokenizer, live.model.config)
     check_preference(stage.preference, stage.loss)
     live.model.loss_options = replace(options, compare_samples=True)
     reference = open_reference(live, stage.preference, start)

@@ -84,6 +84,38 @@ class Adapter(AdapterSpec):
     weight_decay: float = 0.0
 
 
+class HeadMedia(StrEnum):
+    """Which media a head tells; ``vision`` is pictures and videos."""
+
+    VISION = "vision"
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadSpec:
+    """A linear classifier of media, which trains beside the words of a stage.
+
+    Attributes:
+        label: key of the data's rows that holds the class of their media: a number from 0 to below
+            `classes` for all of them, or a list with one for each. -100, null and rows without the
+            key are not learned.
+        classes: number of classes.
+        weight: weight of the mean loss of all labels of a step.
+        media: ``vision``, ``image``, ``video`` or ``audio``; null takes the head's name.
+        lr: peak learning rate of the classifier itself.
+        weight_decay: decoupled weight decay of it.
+    """
+
+    label: str
+    classes: int
+    weight: float = 1.0
+    media: HeadMedia | None = None
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossSpec:
     """What the loss of a stage is made of.
@@ -95,6 +127,8 @@ class LossSpec:
         state_weight: how much VITA's state tokens count, beside 1 for others.
         parts: weight of the mean loss of each kind of sample: ``text``, ``vision``, ``audio`` and
             ``both``, 1 where one is missing; empty takes one mean over all tokens.
+        text: weight of the language model's loss, whatever it is a mean over, beside `heads`.
+        heads: name -> classifier of media whose loss is added.
     """
 
     label_smoothing: float = 0.0
@@ -102,6 +136,8 @@ class LossSpec:
     moment_std: float = 0.0
     state_weight: float = 1.0
     parts: dict[str, float] = field(default_factory=dict)
+    text: float = 1.0
+    heads: dict[str, HeadSpec] = field(default_factory=dict)
 
 
 class PreferenceKind(StrEnum):

@@ -20,7 +20,7 @@ from hocket.tokens.processor import HocketProcessor
 from hocket.train.fingerprints import same_towers
 from hocket.train.recipe import Recipe
 from hocket.train.retention import checkpoints_of
-from hocket.train.state import TrainState, read_optimizer, read_state
+from hocket.train.state import TrainState, read_heads, read_optimizer, read_state
 
 
 def resume(
@@ -211,6 +211,7 @@ def roll_back(
                 tensors = load_file(folder / FOLDER / name / WEIGHTS)
                 for key, where in one.tensors.items():
                     live[where].copy_(tensors[key])
+        read_heads(folder, model)
         optimizer.state.clear()
         read_optimizer(folder, optimizer)
         return state

@@ -33,6 +33,7 @@ from hocket.train.final import write_final
 from hocket.train.fingerprints import TowerHashes
 from hocket.train.finished import is_finished
 from hocket.train.grammar import groups_of
+from hocket.train.heads import add_heads
 from hocket.train.isolation import FOLDER as FEATURES
 from hocket.train.isolation import known_proof
 from hocket.train.lock import FolderLock
@@ -159,9 +160,9 @@ def _train_locked(
     ):
         log.cut_after(names, state)
         observer.go_on(state)
-        for name in run.recipe.to_run():
-            if names.index(name) < names.index(state.stage):
-                continue
+        left = [one for one in run.recipe.to_run() if names.index(one) >= names.index(state.stage)]
+        feed.check_heads(left, model)
+        for name in left:
             if state.stage != name:
                 state = TrainState(name, tokens_seen=state.tokens_seen, seconds=state.seconds)
                 at = None
@@ -173,6 +174,7 @@ def _train_locked(
             saver.wait()
     # Towers that were left out lie on the CPU; with FSDP all of the model does.
     model.to(model.lm_head.weight.device)
+    model.heads = None
     if runtime.is_main:
         notes = provenance_of(run.recipe, run.data, state)
         write_final(run.out, model, processor, config_yaml=run.config_yaml, provenance=notes)
@@ -216,8 +218,9 @@ class _Session:
         names = list(run.recipe.stages)
         earlier = [run.recipe.stages[one].adapters for one in names[: names.index(name)]]
         self._inherited = set(() if at else model.adapters).union(*earlier)
-        adapters = adapt(model, name, self._stage, seed=run.recipe.seed, at=at)
-        chosen = select_trainable(model, groups_of(self._stage, model), adapters)
+        added = adapt(model, name, self._stage, seed=run.recipe.seed, at=at)
+        added |= add_heads(model, self._stage, at)
+        chosen = select_trainable(model, groups_of(self._stage, model), added)
         pack_weights(model, self._stage)
         set_modes(model)
         # Before the optimizer is filled: its tensors must lie where the parameters are.
@@ -294,9 +297,8 @@ class _Session:
         return replace(stage, steps=steps, warmup_steps=warmup)
 
     def _loader(self, state: PackerState | None) -> Loader:
-        return self._feed.loader(
-            self._name, self._stage, prices=prices_of(self._model), state=state
-        )
+        prices = prices_of(self._model)
+        return self._feed.loader(self._name, self._stage, prices=prices, state=state)
 
     def _keep(self, state: TrainState, step: StepBatches, report: Report) -> TrainState:
         """Save and examine where that is due; go back if what would be saved is not finite."""
@@ -369,7 +371,7 @@ class _Session:
                 provenance=notes,
                 state=weights,
             )
-            write_state(folder, state, copied)
+            write_state(folder, state, copied, weights)
 
         self._saver.start(target, fill)
 
@@ -377,9 +379,8 @@ class _Session:
         self, state: TrainState, step: StepBatches, loss: float, norm: float
     ) -> TrainState:
         """Do as the recipe says; every rank comes here with the same numbers."""
-        return self._go_on(
-            state, step, loss, norm, spoilt=not is_sound(self._optimizer, self._runtime)
-        )
+        spoilt = not is_sound(self._optimizer, self._runtime)
+        return self._go_on(state, step, loss, norm, spoilt=spoilt)
 
     def _go_on(
         self, state: TrainState, step: StepBatches, loss: float, norm: float, *, spoilt: bool
@@ -390,9 +391,8 @@ class _Session:
         self._saver.wait()
         self._runtime.wait()
         with self._aside.whole():
-            back = roll_back(
-                self._run.out / "checkpoints", state.stage, self._model, self._optimizer
-            )
+            folder = self._run.out / "checkpoints"
+            back = roll_back(folder, state.stage, self._model, self._optimizer)
         self._live.scatter()
         self._log.cut_after(list(self._run.recipe.stages), back)
         self._observer.go_on(back)

@@ -7,21 +7,25 @@ the state is a few integers and the optimizer's tensors.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hocket._errors import CheckpointError
 from hocket.data.budget import Cuts
 from hocket.data.pack import PackerState
+from hocket.model.heads import HEADS
+from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.train.parallel.fsdp import placed_like
 
 _FOLDER = "training"
+_HEADS_FILE = "heads.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +82,26 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> OptimizerTensors:
     return OptimizerTensors(tensors, trained)
 
 
-def write_state(folder: Path, state: TrainState, optimizer: OptimizerTensors) -> None:
-    """Write counters as JSON and the optimizer's tensors as safetensors."""
+def write_state(
+    folder: Path, state: TrainState, optimizer: OptimizerTensors, model: Mapping[str, Tensor]
+) -> None:
+    """Write counters as JSON, the optimizer's tensors and those of heads as safetensors.
+
+    Args:
+        folder: the checkpoint's.
+        state: the counters.
+        optimizer: what the optimizer knows.
+        model: the model's state dict, whose heads are kept here, apart from the model.
+    """
     target = folder / _FOLDER
     target.mkdir()
     document = asdict(state) | {"packer": state.packer._asdict()}
     (target / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
     names = {"trained": json.dumps(optimizer.trained)}
     save_file(optimizer.tensors, target / "optimizer.safetensors", metadata=names)
+    heads = {name: value for name, value in model.items() if name.startswith(HEADS)}
+    if heads:
+        save_file(heads, target / _HEADS_FILE)
 
 
 def read_state(folder: Path) -> TrainState:
@@ -103,6 +119,30 @@ def read_state(folder: Path) -> TrainState:
         return TrainState(**document, packer=PackerState(**packer))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{file} is missing or damaged. Use another checkpoint.") from error
+
+
+def read_heads(folder: Path, model: HocketForConditionalGeneration) -> None:
+    """Fill the heads of a model, if it has any.
+
+    Raises:
+        CheckpointError: the saved ones are others, missing or damaged.
+    """
+    if model.heads is None:
+        return
+    file = folder / _FOLDER / _HEADS_FILE
+    try:
+        saved = load_file(file) if file.exists() else {}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file} is damaged. Use another checkpoint.") from error
+    live = {f"{HEADS}{name}": value for name, value in model.heads.state_dict().items()}
+    sizes = [{name: value.shape for name, value in one.items()} for one in (saved, live)]
+    if sizes[0] != sizes[1]:
+        raise CheckpointError(
+            f"{folder}: its heads differ from those of the recipe's loss.heads now. Undo the "
+            "change, or start into another folder with out=FOLDER."
+        )
+    for name, value in live.items():
+        value.copy_(saved[name])
 
 
 def read_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:

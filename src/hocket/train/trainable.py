@@ -56,7 +56,7 @@ def select_trainable(
     Args:
         model: the composite.
         groups: group name -> what its pattern matches trains.
-        adapters: adapter -> its learning rate and its parameters, which no pattern reaches.
+        adapters: adapter or head -> its learning rate and its parameters, which no pattern reaches.
 
     Raises:
         ConfigError: a pattern matches no parameter, or nothing trains.

@@ -16,6 +16,7 @@ from hocket._errors import ConfigError, UnknownNameError
 from hocket.model.adapters import AdapterSpec, Attached
 from hocket.model.adapters.kinds import ADDED, family, inject
 from hocket.model.adapters.nf4 import unpack
+from hocket.model.heads import HEADS
 from hocket.model.names import PARTS
 
 IN_PEFT = "base_model.model."
@@ -166,13 +167,17 @@ def base_state(
     *,
     state: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Return the state of the model without its adapters, under the names it has without them.
+    """Return the state of the model without adapters and heads, under the names of such a model.
 
     `state` is a copy of the model's state dict; None takes the live one.
     """
     whole = model.state_dict() if state is None else state
     theirs = {key for one in attached.values() for key in one.tensors.values()}
-    return {base_name(key): value for key, value in whole.items() if key not in theirs}
+    return {
+        base_name(key): value
+        for key, value in whole.items()
+        if key not in theirs and not key.startswith(HEADS)
+    }
 
 
 def tuner_layers(model: nn.Module) -> Iterator[tuple[str, BaseTunerLayer]]:

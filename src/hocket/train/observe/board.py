@@ -63,6 +63,8 @@ GROUPS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel("All", "per learned token, log scale", ("loss",), log=True, smoothing=15),
             Panel("By data set", "log scale", ("loss/source/",), log=True, smoothing=15),
             Panel("By kind of sample", "log scale", ("loss/medium/",), log=True, smoothing=15),
+            Panel("By head", "log scale", ("loss/head/",), log=True, smoothing=15),
+            Panel("Accuracy of heads", "share of labels", ("accuracy/",), smoothing=15),
             Panel("Rewards of preferences", "", ("rewards/",), smoothing=15),
         ),
     ),

@@ -12,6 +12,7 @@ _MAPS = {
     "fill": "fill",
     "cuts": "cuts",
     "rewards": "rewards",
+    "accuracy": "accuracy",
     "lr": "lr",
 }
 
