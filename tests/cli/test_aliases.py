@@ -312,3 +312,18 @@ def test_every_experiment_composes() -> None:
 def test_where_numbers_are_reported_to(value: str, found: list[str]) -> None:
     own = "experiment=own_data train.init_from=x --data_path a.json"
     assert run_of(f"{own} --report_to={value}").train.report_to == found
+
+
+HEADS = (
+    "+train.stages.joint.loss.heads={vision: {label: a, classes: 2}, audio: {label: b, classes: 2}}"
+)
+
+
+def test_the_weights_of_a_loss_of_several_heads() -> None:
+    words = ["--alpha", "0.5", "--beta=0.3", "--gamma", "0.2", "--stage_name", "joint"]
+    given = translate([HEADS, *words])
+    loss = compose_run(given.overrides).train.stages["joint"].loss
+    assert (loss.text, *(one.weight for one in loss.heads.values())) == (0.5, 0.3, 0.2)
+    assert "--beta: train.stages.joint.loss.heads.vision.weight=0.3" in given.notes
+    with pytest.raises(ConfigError, match="--beta is the weight of the head 'vision', which the"):
+        translate(words)

@@ -125,6 +125,7 @@ def _bf16(value: str) -> list[str]:
 
 FLAGS: dict[str, Callable[[str], list[str]]] = {
     "accumulate": _key("{stage}.accumulate"),
+    "alpha": _key("{stage}.loss.text"),
     "audio_encoder": _key("model.audio.path"),
     "bf16": _bf16,
     "deepspeed": _key("train.deepspeed"),
@@ -279,6 +280,20 @@ def _every(key: str) -> Callable[[str, At], list[str]]:
     return found
 
 
+def _head(flag: str, name: str) -> Callable[[str, At], list[str]]:
+    """Set the weight of a head, under the letter that VITA's guide has for it."""
+
+    def found(value: str, at: At) -> list[str]:
+        if name not in at.stage.loss.heads:
+            raise ConfigError(
+                f"--{flag} is the weight of the head {name!r}, which the stage {at.name!r} lacks. "
+                f"Add loss.heads.{name} with its label and classes to the stage."
+            )
+        return [f"{{stage}}.loss.heads.{name}.weight={quoted(value)}"]
+
+    return found
+
+
 def _rows(value: str, at: At) -> list[str]:
     """Count the rows of a whole step from those of one process in one micro-batch."""
     given = (at.flags.get(flag) for flag in ("gradient_accumulation_steps", "accumulate"))
@@ -314,6 +329,8 @@ STAGED: dict[str, Callable[[str, At], list[str]]] = {
     "learning_rate": _every("lr"),
     "weight_decay": _every("weight_decay"),
     "per_device_train_batch_size": _rows,
+    "beta": _head("beta", "vision"),
+    "gamma": _head("gamma", "audio"),
 }
 
 _LAUNCH = "processes are started by: hocket launch --gpus-per-node N -- hocket train ..."
