@@ -179,7 +179,7 @@ def possible(recipe: Recipe, base: Strategy, *, mixed: bool) -> list[Strategy]:
     found.append(replace(base, sharing=Sharing.FSDP, offload=True))
     chosen = mixed and computed_in(recipe) == ComputeDtype.FLOAT32
     own = Sharing.FSDP if chosen else Sharing.DDP
-    if recipe.sharding is Sharded.FSDP:
+    if recipe.sharding.cuts_weights:
         own = Sharing.FSDP if recipe.fsdp.reshard else Sharing.ZERO2
     offload = recipe.fsdp.cpu_offload and own is Sharing.FSDP
     return sorted(found, key=lambda one: (one.sharing, one.offload) != (own, offload))
@@ -213,6 +213,7 @@ def _on_one_device(recipe: Recipe, name: str, setting: Setting) -> tuple[Recipe,
         stages={name: replace(stage, rows=rows)},
         gradient_checkpointing=list(setting.recomputed),
         sharding=Sharded.DDP,
+        deepspeed="",
         fsdp=FsdpSpec(),
         compute_dtype=ComputeDtype.BFLOAT16 if mixed else ComputeDtype.FLOAT32,
         sequence_parallel=SequenceSpec(),

@@ -39,7 +39,6 @@ from hocket.train.aside import TowersAside
 from hocket.train.feature_cost import estimate
 from hocket.train.fingerprints import TowerHashes
 from hocket.train.isolation import FOLDER, keep_proof
-from hocket.train.parallel import Sharding
 from hocket.train.recipe import FeaturePolicy, Recipe, Stage
 from hocket.train.runtime import Runtime
 
@@ -233,7 +232,7 @@ def idle_towers(
     """
     if (stage.feature_cache or recipe.feature_cache) is FeaturePolicy.OFF:
         return []
-    if recipe.sharding is Sharding.FSDP:
+    if recipe.sharding.cuts_weights:
         return []
     kinds = frozen_modalities(model, processor)
     return sorted({tower_name(model.config, kind) for kind in kinds})

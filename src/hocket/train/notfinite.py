@@ -17,6 +17,7 @@ from hocket._errors import TrainingError
 from hocket._log import warn
 from hocket.checkpoint.manifest import machine_error
 from hocket.data.decoder import StepBatches
+from hocket.train.parallel.zero import ZeroAdamW
 from hocket.train.recipe import OnNan
 from hocket.train.runtime import Runtime
 from hocket.train.state import TrainState, optimizer_tensors
@@ -32,6 +33,8 @@ def is_sound(optimizer: torch.optim.Optimizer, runtime: Runtime) -> bool:
         optimizer: its parameters and its own tensors are looked at.
         runtime: brings the answers of all processes together.
     """
+    if isinstance(optimizer, ZeroAdamW):
+        return runtime.all_finite(optimizer.own_tensors())
     trained = [one for group in optimizer.param_groups for one in group["params"]]
     return runtime.all_finite([*trained, *optimizer_tensors(optimizer).tensors.values()])
 

@@ -267,14 +267,15 @@ class Recipe:
             ``rollback``; its samples are listed in ``bad_batches.jsonl``.
         init_from: checkpoint directory whose weights the first stage starts from.
         sequence_parallel: how many processes share the tokens of a row.
-        sharding: what processes share beside that: ``none``, ``ddp`` or ``fsdp``.
+        sharding: what processes share beside that: ``none``, ``ddp``, ``fsdp`` or ``deepspeed``.
         fsdp: options of ``fsdp``.
         compute_dtype: number format that the model computes in: ``float32`` or ``bfloat16``;
             weights, gradients and moments keep theirs, the same at each start of the run.
         gradient_checkpointing: parts whose activations are computed again in the backward pass, of
             ``language``, ``vision``, ``video`` and ``audio``.
         compile_blocks: whether torch.compile makes each layer fast.
-        deepspeed: a JSON file of DeepSpeed's, whose options take the place of the ones above.
+        deepspeed: a JSON file of DeepSpeed's, whose options take the place of the ones above; with
+            ``sharding: deepspeed`` DeepSpeed itself reads it.
         watchdog_seconds: time without a finished step after which each process writes its stacks
             into the run's folder and ends with code 86; 0 waits for ever.
         feature_cache: whether features of frozen towers come from the disk: ``on``, ``off``, or

@@ -45,7 +45,7 @@ from hocket.train.observe.debug import DebugSpec
 from hocket.train.observe.exams import Exams
 from hocket.train.observe.observer import Look, Observer
 from hocket.train.observe.preview import Previews
-from hocket.train.optim import build_optimizer
+from hocket.train.parallel.deepspeed import with_deepspeed
 from hocket.train.parallel.live import Live
 from hocket.train.precision import computed_in, with_formats
 from hocket.train.preference import FOLDER as REFERENCE
@@ -112,7 +112,7 @@ def train(
         TrainingError: the loss is not finite, or too many samples are bad.
         MachineError: the disk is full or read-only.
     """
-    run = replace(run, recipe=with_formats(run.recipe))
+    run = replace(run, recipe=with_formats(with_deepspeed(run.recipe)))
     if is_finished(run.out, run.recipe, say=run.on_note):
         return run.out / "model"
     if any(stage.packing for stage in run.recipe.stages.values()):
@@ -226,7 +226,7 @@ class _Session:
         # Before the optimizer is filled: its tensors must lie where the parameters are.
         left = idle_towers(model, processor, run.recipe, self._stage)
         live = self._live = Live(model, processor, runtime, run.recipe, run.out, left=left)
-        self._optimizer = build_optimizer(live.model, chosen, betas=run.recipe.betas)
+        self._optimizer = live.optimizer(chosen, betas=run.recipe.betas)
         self._optimizer.register_step_pre_hook(lambda *_: self._saver.wait_for_copy())
         if at is not None:
             read_optimizer(at, self._optimizer)

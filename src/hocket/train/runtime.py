@@ -21,6 +21,7 @@ from hocket.model.sequence import SequenceSpec
 from hocket.model.sequence.group import SequenceGroup, open_group
 from hocket.train.parallel import ComputeDtype, FsdpSpec, Sharding
 from hocket.train.parallel.watchdog import Watchdog
+from hocket.train.parallel.zero import ZeroModel
 
 
 class Join(Protocol):
@@ -46,6 +47,7 @@ class Runtime:
         data_rank: number of this process among those with other rows.
         data_world: into how many parts the rows of a step are cut.
         join: gives a batch what other ranks' batches have; None where nobody waits for that.
+        zero: what DeepSpeed trains; None without it.
         watchdog: ends the process when a step takes too long; None waits for ever.
 
     Args:
@@ -84,7 +86,7 @@ class Runtime:
         self.world: int = self._accelerator.num_processes
         self.device: torch.device = self._accelerator.device
         self._sharding = sharding
-        self._narrow = compute_dtype is ComputeDtype.BFLOAT16 and sharding is not Sharding.FSDP
+        self._narrow = compute_dtype is ComputeDtype.BFLOAT16 and not sharding.cuts_weights
         _check_format(self.device, compute_dtype, tell=self.is_main)
         if (sharding is Sharding.NONE) != (self.world == 1) and sharding is not Sharding.DDP:
             raise ConfigError(
@@ -92,6 +94,7 @@ class Runtime:
                 "which takes any number, or start another number with hocket launch."
             )
         self.join: Join | None = None
+        self.zero: ZeroModel | None = None
         self.watchdog: Watchdog | None = None
         degree = sequence.degree if sequence else 1
         self.data_rank, self.data_world = self.rank // degree, self.world // degree
@@ -131,6 +134,8 @@ class Runtime:
 
     def prepare(self, model: HocketForConditionalGeneration) -> nn.Module:
         """Move the model to the device; wrap it when several processes share the work."""
+        if self.zero is not None:
+            return self.zero.engine
         if self._sharding is Sharding.FSDP:
             return model
         return self._accelerator.prepare_model(model)
@@ -157,15 +162,17 @@ class Runtime:
 
     def without_sync(self, model: nn.Module, *, last: bool) -> AbstractContextManager[None]:
         """Skip the exchange of gradients in all but the last micro-batch of a step."""
-        if last or self._sharding is Sharding.FSDP:
-            # FSDP adds each micro-batch's gradients up in shares: to wait would keep them whole.
+        if self.zero is not None:
+            self.zero.boundary(last=last)
+        if last or self._sharding.cuts_weights:
+            # Shares of each micro-batch's gradients are added up: to wait would keep them whole.
             return nullcontext()
         return self._accelerator.no_sync(model)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of the loss."""
         self.note("backward pass")
-        self._accelerator.backward(loss)
+        (self.zero or self._accelerator).backward(loss)
 
     def sum_over_ranks(self, value: float | Tensor) -> Tensor:
         """Return the sum of a number over all rows, float64 (); who shares rows counts once."""
@@ -182,6 +189,8 @@ class Runtime:
         if self.join is not None:
             self.join.end_step()
         self.note("clipping gradients")
+        if self.zero is not None:
+            return self.zero.clip(max_norm)
         norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 

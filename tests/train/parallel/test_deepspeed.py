@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from hocket._errors import ConfigError
+from hocket._errors import ConfigError, MissingExtraError
+from hocket.model.sequence import SequenceSpec
 from hocket.train.parallel import ComputeDtype, FsdpSpec, Sharding
-from hocket.train.parallel.deepspeed import with_deepspeed
+from hocket.train.parallel import deepspeed as reader
+from hocket.train.parallel.deepspeed import engine_options, with_deepspeed
 from hocket.train.precision import with_formats
-from hocket.train.recipe import Recipe, Stage
+from hocket.train.recipe import PreferenceSpec, Recipe, Stage
 
 AUTO = {
     "train_micro_batch_size_per_gpu": "auto",
@@ -21,11 +23,17 @@ AUTO = {
 }
 
 
-def read(folder: Path, document: dict[str, Any]) -> Recipe:
+def read(folder: Path, document: dict[str, Any], **options: Any) -> Recipe:
     file = folder / "zero.json"
     file.write_text(json.dumps(document), "utf-8")
     stage = Stage(data={}, trainable={}, steps=1, max_norm=0.5)
-    return with_deepspeed(Recipe(stages={"only": stage}, deepspeed=str(file)))
+    return with_deepspeed(Recipe(stages={"only": stage}, deepspeed=str(file), **options))
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let DeepSpeed be found, installed or not."""
+    monkeypatch.setattr(reader, "find_spec", lambda name: name)
 
 
 def test_zero_3_with_bfloat16_and_offloading(tmp_path: Path) -> None:
@@ -90,7 +98,9 @@ def test_another_layout_of_the_same_is_told(
     found = read(tmp_path, AUTO | {"bf16": {"enabled": True}, "zero_optimization": zero})
     assert (found.sharding, found.fsdp.reshard) == (Sharding.FSDP, reshard)
     assert with_formats(found).fsdp.compute_dtype == found.compute_dtype == "bfloat16"
-    assert told in caplog.text and bool(told) == bool(caplog.text)
+    read_as = "read as train.sharding=fsdp; DeepSpeed itself does not run"
+    assert told in caplog.text and read_as in caplog.text
+    assert len(caplog.records) == 1 + bool(told)
 
 
 @pytest.mark.parametrize(
@@ -123,3 +133,88 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     recipe = Recipe(stages={}, deepspeed=str(tmp_path / "none.json"))
     with pytest.raises(ConfigError, match=r"none\.json cannot be read"):
         with_deepspeed(recipe)
+
+
+ITSELF = {"sharding": Sharding.DEEPSPEED}
+ORIGINAL = AUTO | {
+    "bf16": {"enabled": "auto"},
+    "train_batch_size": "auto",
+    "zero_optimization": {
+        "stage": 3,
+        "overlap_comm": True,
+        "contiguous_gradients": True,
+        "sub_group_size": 1e9,
+        "reduce_bucket_size": "auto",
+        "stage3_prefetch_bucket_size": "auto",
+        "stage3_param_persistence_threshold": "auto",
+        "stage3_max_live_parameters": 1e9,
+        "stage3_max_reuse_distance": 1e9,
+        "stage3_gather_16bit_weights_on_model_save": True,
+    },
+}
+"""LLaVA's zero3.json."""
+
+
+@pytest.mark.usefixtures("installed")
+def test_deepspeed_itself_gets_zero_and_nothing_of_the_loop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = {"optimizer": {"type": "AdamW"}, "gradient_clipping": 2.0, "bf16": {"enabled": True}}
+    found = read(tmp_path, ORIGINAL | loop, **ITSELF)
+    assert found.sharding is Sharding.DEEPSPEED and found.deepspeed
+    assert found.compute_dtype is ComputeDtype.BFLOAT16 and found.stages["only"].max_norm == 2.0
+    assert (found.log_every, found.monitor_step) == (0, 0)
+    assert with_formats(with_deepspeed(found)) == found
+    options = engine_options(found, width=32, tell=True)
+    assert options["zero_optimization"] == {
+        "stage": 3,
+        "overlap_comm": True,
+        "contiguous_gradients": True,
+        "sub_group_size": 1e9,
+        "reduce_bucket_size": 1024,
+        "stage3_prefetch_bucket_size": 921,
+        "stage3_param_persistence_threshold": 320,
+        "stage3_max_live_parameters": 1e9,
+        "stage3_max_reuse_distance": 1e9,
+    }
+    assert options["gradient_clipping"] == 0 and options["gradient_accumulation_steps"] == 1
+    assert options["torch_autocast"]["dtype"] == "bfloat16" and "bf16" not in options
+    for told in ("optimizer is not used", "gather_16bit_weights_on_model_save", "are off"):
+        assert told in caplog.text
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("zero", "options", "message"),
+    [
+        ({"stage": 1}, {}, "stage is 1, but DeepSpeed itself runs stages 2 and 3"),
+        ({"stage": 3, "mics_shard_size": 8}, {}, "mics_shard_size: DeepSpeed itself runs here"),
+        ({"stage": 3, "zero_quantized_weights": True}, {}, "zero_quantized_weights has no equal"),
+        ({"stage": 3, "moon": 1}, {}, "zero_optimization.moon has no equal"),
+        ({"stage": 2}, {"sequence_parallel": SequenceSpec(ring=2)}, "does not share rows"),
+    ],
+)
+def test_what_does_not_run_beneath_deepspeed_is_refused(
+    tmp_path: Path, zero: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read(tmp_path, {"zero_optimization": zero}, **ITSELF, **options)
+
+
+@pytest.mark.usefixtures("installed")
+def test_preferences_do_not_run_beneath_deepspeed(tmp_path: Path) -> None:
+    file = tmp_path / "zero.json"
+    file.write_text(json.dumps(ORIGINAL), "utf-8")
+    pairs = Stage(steps=1, preference=PreferenceSpec())
+    with pytest.raises(ConfigError, match="'dpo' learns from preferences"):
+        with_deepspeed(Recipe(stages={"dpo": pairs}, deepspeed=str(file), **ITSELF))
+
+
+def test_deepspeed_itself_needs_its_package_and_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'hocket\[deepspeed\]'"):
+        read(tmp_path, ORIGINAL, **ITSELF)
+    with pytest.raises(ConfigError, match=r"names no file of its options"):
+        with_deepspeed(Recipe(stages={}, sharding=Sharding.DEEPSPEED))

@@ -14,12 +14,19 @@ class Sharding(StrEnum):
     """What processes with different rows share.
 
     ``none`` refuses to start several; ``ddp`` gives each the whole model and averages gradients;
-    ``fsdp`` (FSDP2, as ZeRO-3) gives each a share of weights, gradients and optimizer.
+    ``fsdp`` (FSDP2, as ZeRO-3) gives each a share of weights, gradients and optimizer;
+    ``deepspeed`` lets DeepSpeed itself do so, by ZeRO-2 or ZeRO-3.
     """
 
     NONE = "none"
     DDP = "ddp"
     FSDP = "fsdp"
+    DEEPSPEED = "deepspeed"
+
+    @property
+    def cuts_weights(self) -> bool:
+        """Whether what trains is a copy in shares, beside a whole model in host memory."""
+        return self in (Sharding.FSDP, Sharding.DEEPSPEED)
 
 
 class ComputeDtype(StrEnum):

@@ -37,10 +37,16 @@ class MediaJoin:
         processor: encodes the blank media.
         model: where nothing of its language model trains, every step needs every kind: otherwise
             a step without media would have no gradient at all.
+        every: give each micro-batch every kind, and leave the zeros that come of it.
     """
 
     def __init__(
-        self, runtime: Runtime, processor: HocketProcessor, model: HocketForConditionalGeneration
+        self,
+        runtime: Runtime,
+        processor: HocketProcessor,
+        model: HocketForConditionalGeneration,
+        *,
+        every: bool = False,
     ) -> None:
         self._runtime = runtime
         self._pad = processor.tokenizer.pad_token_id
@@ -51,8 +57,8 @@ class MediaJoin:
         self._trained = {
             name: value for name, value in model.named_parameters() if value.requires_grad
         }
-        self._always = not any(name.startswith(_ALWAYS_USED) for name in self._trained)
-        self._reach = Reach(model)
+        self._always = every or not any(name.startswith(_ALWAYS_USED) for name in self._trained)
+        self._reach = None if every else Reach(model)
         self._kinds = _kinds_by_part(model)
         self._real: set[str] = set()
 
@@ -73,6 +79,8 @@ class MediaJoin:
 
         Those are of what no rank's own samples have used: FSDP makes zeros of them.
         """
+        if self._reach is None:
+            return
         reached, real = self._reach.take(), self._real
         self._real = set()
         here = torch.tensor([float(name in reached) for name in self._trained])

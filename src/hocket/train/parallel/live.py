@@ -1,6 +1,6 @@
 """The model as a stage trains it, beside the whole model that is saved.
 
-Without FSDP they are one and the same.
+Without shares they are one and the same.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.sequence.proof import share_rows
 from hocket.tokens.processor import HocketProcessor
 from hocket.train.aside import move
+from hocket.train.optim import build_optimizer
 from hocket.train.parallel import Sharding
 from hocket.train.parallel.blocks import compile_blocks, recompute
+from hocket.train.parallel.deepspeed import engine_options
 from hocket.train.parallel.fsdp import ShardedModel, cut_into_shares, gathered
 from hocket.train.parallel.join import MediaJoin
 from hocket.train.parallel.watchdog import Watchdog
+from hocket.train.parallel.zero import ZeroAdamW, ZeroModel
 from hocket.train.recipe import Recipe
 from hocket.train.runtime import Runtime
 from hocket.train.state import OptimizerTensors, optimizer_tensors
+from hocket.train.trainable import Trainable
 
 
 class Live:
@@ -31,7 +35,7 @@ class Live:
 
     Attributes:
         model: what the loop and the optimizer see.
-        whole: what is saved; the same without FSDP.
+        whole: what is saved; the same without shares.
 
     Args:
         whole: the model as the stage has prepared it: adapters, what trains, modes. Without FSDP it
@@ -62,9 +66,9 @@ class Live:
         if recipe.watchdog_seconds > 0:
             runtime.watchdog = Watchdog(out, rank=runtime.rank, seconds=recipe.watchdog_seconds)
         recompute(whole, recipe.gradient_checkpointing)
-        self._shares: ShardedModel | None = None
+        self._shares: ShardedModel | ZeroModel | None = None
         self.model = whole
-        runtime.join = None
+        runtime.join = runtime.zero = None
         if recipe.sharding is Sharding.FSDP:
             whole.to("cpu")
             self._shares = ShardedModel(
@@ -72,6 +76,12 @@ class Live:
             )
             self.model = self._shares.live
             runtime.join = MediaJoin(runtime, processor, self.model)
+        elif recipe.sharding is Sharding.DEEPSPEED:
+            whole.to("cpu")
+            options = engine_options(recipe, width=whole.lm_head.in_features, tell=runtime.is_main)
+            self._shares = runtime.zero = ZeroModel(whole, options=options)
+            self.model = self._shares.live
+            runtime.join = MediaJoin(runtime, processor, self.model, every=True)
         else:
             move(whole, runtime.device, but=left)
         if runtime.sequence is not None:
@@ -80,6 +90,18 @@ class Live:
                 self._shares.in_shares()
         if recipe.compile_blocks:
             compile_blocks(self.model)
+
+    def optimizer(
+        self, chosen: list[Trainable], *, betas: tuple[float, float]
+    ) -> torch.optim.Optimizer:
+        """Return AdamW over what trains of `model`; every process calls it.
+
+        Args:
+            chosen: the stage's groups.
+            betas: decay rates.
+        """
+        plain = build_optimizer(self.model, chosen, betas=betas)
+        return self._shares.start(plain) if isinstance(self._shares, ZeroModel) else plain
 
     @property
     def in_shares(self) -> bool:
@@ -96,6 +118,8 @@ class Live:
         """Stop watching, at the end of the stage or behind an error."""
         if self._runtime.watchdog is not None:
             self._runtime.watchdog.close()
+        if isinstance(self._shares, ZeroModel):
+            self._shares.close()
 
     def scatter(self) -> None:
         """Take the whole model's weights over, after they were read from a checkpoint."""
@@ -128,6 +152,8 @@ class Live:
     def moments(self, optimizer: torch.optim.Optimizer) -> OptimizerTensors:
         """Return the optimizer's tensors whole; every process calls it, the first keeps them."""
         known = optimizer_tensors(optimizer)
+        if isinstance(optimizer, ZeroAdamW):
+            return known._replace(tensors=optimizer.moments())
         if self._shares is None:
             return known
         kept = {}
