@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,6 +21,7 @@ from tests.train.parallel.runs import (
     three_steps,
     train_all,
     train_and_stop,
+    train_listening,
     weights,
 )
 from tests.train.toy_run import train_toy, write_rows
@@ -127,6 +129,29 @@ def test_a_stopped_run_goes_on_bit_for_bit(folder: Path, tmp_path: Path, stage: 
     chosen = beneath(folder, three_steps(save_every=1), stage)
     together(2, train_and_stop, folder, tmp_path, chosen)
     assert largest_difference(tmp_path / "whole", tmp_path / "stopped") == 0
+
+
+@pytest.mark.slow
+def test_another_sharding_goes_on(folder: Path, tmp_path: Path) -> None:
+    plain = three_steps(match=LANGUAGE, save_every=1)
+    train_all(folder, tmp_path, [Case("alone", plain)])
+    two, three = (beneath(folder, plain, stage) for stage in (2, 3))
+    # The hook comes before the second step is saved, so that step is done again.
+    together(2, partial(train_listening, stop=2), folder, tmp_path / "from three", three)
+    train_listening(folder, tmp_path / "from three", plain)
+    train_listening(folder, tmp_path / "to two", plain, stop=2)
+    together(2, train_listening, folder, tmp_path / "to two", two)
+    for name in ("from three", "to two"):
+        assert_alike(tmp_path / "alone", tmp_path / name)
+
+
+@pytest.mark.slow
+def test_unequal_counts_of_steps_do_not_go_on(folder: Path, tmp_path: Path) -> None:
+    """Alone, AdamW has passed over what no sample had reached; DeepSpeed cannot."""
+    plain = three_steps(save_every=1)
+    train_listening(folder, tmp_path, plain, stop=3)
+    with pytest.raises(AssertionError, match="have seen 1 to 2 steps, but DeepSpeed has one"):
+        together(2, train_listening, folder, tmp_path, beneath(folder, plain, 3))
 
 
 @pytest.mark.slow

@@ -210,7 +210,7 @@ class ZeroAdamW(torch.optim.Optimizer):
         for name, value in self._named():
             for kind in _MOMENTS:
                 whole = safe_get_full_optimizer_state(value, kind)
-                found[f"{kind}:{name}"] = whole.cpu().reshape(self._shape(value))
+                found[f"{kind}:{name}"] = whole.to("cpu", value.dtype).reshape(self._shape(value))
             found[f"step:{name}"] = count.detach().cpu().clone()
         return found
 
