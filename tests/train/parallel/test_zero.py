@@ -31,7 +31,7 @@ from hocket.data.decoder import StepBatches
 from hocket.train.log import read_log
 from hocket.train.objective import Objective
 from hocket.train.parallel import ComputeDtype, Sharding
-from hocket.train.recipe import OnNan, Recipe
+from hocket.train.recipe import Adapter, OnNan, Recipe
 from hocket.train.runtime import Runtime
 
 TOLERANCE = 1e-6
@@ -129,6 +129,20 @@ def test_a_stopped_run_goes_on_bit_for_bit(folder: Path, tmp_path: Path, stage: 
     chosen = beneath(folder, three_steps(save_every=1), stage)
     together(2, train_and_stop, folder, tmp_path, chosen)
     assert largest_difference(tmp_path / "whole", tmp_path / "stopped") == 0
+
+
+@pytest.mark.slow
+def test_stages_and_adapters(folder: Path, tmp_path: Path) -> None:
+    """An adapter on a frozen language model, then the model that it is merged into."""
+    whole = three_steps(match=LANGUAGE)
+    adapter = Adapter(kind="lora", options={"r": 2}, lr=1e-3)
+    first = replace(whole.stages["joint"], trainable={}, adapters={"own": adapter})
+    plain = replace(whole, stages={"adapter": first, "joint": whole.stages["joint"]})
+    train_all(folder, tmp_path, [Case("alone", plain)])
+    cases = [Case(str(stage), beneath(folder, plain, stage)) for stage in (2, 3)]
+    together(2, train_all, folder, tmp_path, cases)
+    for case in cases:
+        assert_alike(tmp_path / "alone", tmp_path / case.name)
 
 
 @pytest.mark.slow
