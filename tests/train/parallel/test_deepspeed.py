@@ -14,7 +14,7 @@ from hocket.train.parallel import ComputeDtype, FsdpSpec, Sharding
 from hocket.train.parallel import deepspeed as reader
 from hocket.train.parallel.deepspeed import engine_options, with_deepspeed
 from hocket.train.precision import with_formats
-from hocket.train.recipe import PreferenceSpec, Recipe, Stage
+from hocket.train.recipe import HeadSpec, LossSpec, PreferenceSpec, Recipe, Stage
 
 AUTO = {
     "train_micro_batch_size_per_gpu": "auto",
@@ -208,6 +208,16 @@ def test_preferences_do_not_run_beneath_deepspeed(tmp_path: Path) -> None:
     pairs = Stage(steps=1, preference=PreferenceSpec())
     with pytest.raises(ConfigError, match="'dpo' learns from preferences"):
         with_deepspeed(Recipe(stages={"dpo": pairs}, deepspeed=str(file), **ITSELF))
+
+
+@pytest.mark.usefixtures("installed")
+def test_heads_do_not_run_beneath_deepspeed(tmp_path: Path) -> None:
+    file = tmp_path / "zero.json"
+    file.write_text(json.dumps(ORIGINAL), "utf-8")
+    head = HeadSpec(label="shape", classes=2)
+    headed = Stage(steps=1, loss=LossSpec(heads={"vision": head}))
+    with pytest.raises(ConfigError, match=r"'see' has loss\.heads"):
+        with_deepspeed(Recipe(stages={"see": headed}, deepspeed=str(file), **ITSELF))
 
 
 def test_deepspeed_itself_needs_its_package_and_a_file(

@@ -191,6 +191,11 @@ def _check_itself(
             f"stage {pairs[0]!r} learns from preferences, which does not run with "
             f"train.sharding=deepspeed. Take the stage out, {without}."
         )
+    if headed := [name for name, stage in recipe.stages.items() if stage.loss.heads]:
+        raise ConfigError(
+            f"stage {headed[0]!r} has loss.heads, which do not run with train.sharding=deepspeed. "
+            f"Take them out, {without}."
+        )
 
 
 def _tell_itself(file: Path, found: Mapping[str, Any], zero: Mapping[str, Any]) -> None:
