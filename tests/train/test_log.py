@@ -59,6 +59,7 @@ def test_lines_hold_the_whole_report(tmp_path: Path) -> None:
         "data_seconds": 0.1,
         "parts": {},
         "rewards": {},
+        "accuracy": {},
         "fill": {"tokens": 0.97, "patches": 0.5},
         "cuts": {"samples": 2},
         "dropped": 0,
