@@ -58,9 +58,10 @@ else:
     assert sys.argv[1:] == ['requeue', '7']
     open('requeue', 'w').close()
 """,
-    # One process a task, with SLURM's numbers; hands signals on and ends with the worst code.
+    # One process a task, with SLURM's numbers; hands signals on, ends all when one fails (as
+    # --kill-on-bad-exit does) and ends with the worst code, a signal's above all others.
     "srun": """
-import os, signal, subprocess, sys
+import os, signal, subprocess, sys, time
 words = sys.argv[next(n for n, word in enumerate(sys.argv) if word == 'bash'):]
 tasks = [
     subprocess.Popen(words, env={**os.environ, 'SLURM_PROCID': str(n), 'SLURM_LOCALID': str(n % 2),
@@ -68,7 +69,13 @@ tasks = [
     for n in range(4)
 ]
 signal.signal(signal.SIGUSR1, lambda *_: [task.send_signal(signal.SIGUSR1) for task in tasks])
-sys.exit(max(task.wait() for task in tasks))
+while all(task.poll() in (None, 0) for task in tasks) and None in [task.poll() for task in tasks]:
+    time.sleep(0.01)
+for task in tasks:
+    if task.poll() is None:
+        task.terminate()
+codes = [task.wait() for task in tasks]
+sys.exit(max(code if code >= 0 else 128 - code for code in codes))
 """,
 }
 
@@ -177,7 +184,8 @@ names = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT', 'RUN_
 (out / f"seen-{os.environ['RANK']}").write_text(' '.join(os.environ[name] for name in names))
 starts = out / f"starts-{os.environ['RANK']}"
 starts.write_text(starts.read_text() + '.' if starts.exists() else '.')
-start = len(starts.read_text())
+# Of the others some may be ended before they have counted their start.
+start = len(starts.read_text()) if os.environ['RANK'] == '0' else 99
 """
 
 
@@ -204,6 +212,22 @@ def test_a_run_that_hung_counts_as_failed(cluster: Path) -> None:
     assert "no step finished in time" in (cluster / "slurm" / "job.log").read_text()
 
 
+def test_what_the_user_has_to_change_is_not_tried_again(cluster: Path) -> None:
+    launch(cluster, RECORD + "sys.exit(2)")
+    assert ended(cluster) == [2]
+
+
+def test_the_code_is_of_the_process_that_failed_not_of_those_ended_for_it(cluster: Path) -> None:
+    script = """
+if os.environ['RANK'] == '2':
+    sys.exit(9)
+import time
+time.sleep(30)
+"""
+    launch(cluster, RECORD + script, "--max-retry", "0")
+    assert ended(cluster) == [9]
+
+
 def test_evaluation_is_not_tried_again_unless_asked(cluster: Path) -> None:
     launch(cluster, RECORD + "sys.exit(3)", "-m", "eval")
     assert ended(cluster) == [3]
@@ -217,9 +241,11 @@ def test_a_job_near_its_limit_saves_and_goes_on(cluster: Path) -> None:
 import signal, time
 def stop(*_):
     (out / f"saved-{{os.environ['RANK']}}").touch()
-    time.sleep(0.3)
+    # The first process is still ending when others have ended.
+    time.sleep(1 if os.environ['RANK'] == '0' else 0)
+    (out / f"ended-{{os.environ['RANK']}}").touch()
     sys.exit({STOPPED})
-if start == 1:
+if not (out / "slurm" / "codes").exists():
     signal.signal(signal.SIGUSR1, stop)
     (out / f"ready-{{os.environ['RANK']}}").touch()
     time.sleep(30)
@@ -235,6 +261,7 @@ if start == 1:
     os.kill(int((cluster / "slurm" / "pid").read_text()), signal.SIGUSR1)
     assert ended(cluster) == [STOPPED, 0]
     assert len(list(cluster.glob("saved-*"))) == 4
+    assert len(list(cluster.glob("ended-*"))) == 4
 
 
 def test_without_slurm_torchrun_starts_the_processes() -> None:

@@ -12,6 +12,8 @@ from hocket._errors import ConfigError
 
 STOPPED = 124
 """Exit code of a run that saved and stopped because it was told to; the same command goes on."""
+REFUSED = 2
+"""Exit code of a run that cannot go on until the user has changed something."""
 STALLED = 86
 """Exit code of a run that its watchdog ended, since no step finished in time."""
 

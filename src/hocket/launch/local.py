@@ -17,10 +17,10 @@ from types import FrameType
 
 from hocket._errors import ConfigError
 from hocket._log import warn
-from hocket.launch.job import STALLED, STOPPED, Job, python_of
+from hocket.launch.job import REFUSED, STALLED, STOPPED, Job, python_of
 
 TOGETHER = "hocket.launch.together"
-FINAL = (0, 2, 130, STOPPED)
+FINAL = (0, REFUSED, 130, STOPPED)
 """Done, the user's to correct, Ctrl-C, and saved because it was asked to stop."""
 
 

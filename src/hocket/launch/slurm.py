@@ -2,7 +2,11 @@
 
 The processes get their signals from SLURM itself; no torchrun stands between. A run that was told
 to stop and has saved ends with `STOPPED` and is queued again without counting as a failure. One
-that hung (`STALLED`) is queued again as one that failed: what hangs once may hang each time.
+that hung (`STALLED`) is queued again as one that failed: what hangs once may hang each time. What
+the user has to change (`REFUSED`) is not tried again.
+
+SLURM ends all processes as soon as one of them fails, and then knows the codes of those it ended.
+So each process notes its own code where none is noted yet, and one that has saved is no failure.
 Source of folder and variable names: vila-run of VILA and NVILA.
 """
 
@@ -14,7 +18,15 @@ import subprocess
 from pathlib import Path
 
 from hocket._errors import MachineError
-from hocket.launch.job import STALLED, STOPPED, Job, python_of, write_time
+from hocket.launch.job import REFUSED, STALLED, STOPPED, Job, python_of, write_time
+
+# A signal ends a wait before what is waited for has ended.
+_WAIT = """told=1
+while [ "$told" -eq 1 ]; do
+  told=0
+  wait "${}"
+  code=$?
+done"""
 
 
 def job_file(job: Job) -> str:
@@ -69,36 +81,30 @@ def _directives(job: Job) -> list[str]:
 
 def _body(job: Job) -> str:
     """Return the commands: variables, the processes, and what their exit code leads to."""
-    # The variables of a process are known only where it runs.
-    start = (
-        "export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS; exec "
-        + shlex.join(python_of(job.command))
-    )
+    first = shlex.quote(f"{job.out}/slurm/code")
     return f"""export RUN_NAME={shlex.quote(job.name)} OUTPUT_DIR={shlex.quote(str(job.out))}
 MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export MASTER_ADDR MASTER_PORT={job.port}
 retries={shlex.quote(str(job.out))}/slurm/retries
+rm -f {first}
 
 tell() {{ told=1; kill -USR1 "$processes"; }}
 trap tell USR1 TERM
 srun --kill-on-bad-exit=1 \\
   --output={shlex.quote(str(job.out))}/slurm/%j-%t.out \\
   --error={shlex.quote(str(job.out))}/slurm/%j-%t.err \\
-  --open-mode=append bash -c {shlex.quote(start)} &
+  --open-mode=append bash -c {shlex.quote(_process(job, first))} &
 processes=$!
-# A signal ends a wait before the processes have ended.
-told=1
-while [ "$told" -eq 1 ]; do
-  told=0
-  wait "$processes"
-  code=$?
-done
+{_WAIT.format("processes")}
+[ -s {first} ] && code=$(cat {first})
 
 if [ "$code" -eq 0 ]; then
   rm -f "$retries"
 elif [ "$code" -eq {STOPPED} ]; then
   rm -f "$retries"
   echo "saved and stopped; queued again" && scontrol requeue "$SLURM_JOB_ID"
+elif [ "$code" -eq {REFUSED} ]; then
+  echo "ended with code $code, for you to change something; not tried again"
 else
   failed=$(( $(cat "$retries" 2>/dev/null || echo 0) + 1 ))
   echo "$failed" >"$retries"
@@ -109,5 +115,24 @@ else
       scontrol requeue "$SLURM_JOB_ID"
   fi
 fi
+exit "$code"
+"""
+
+
+def _process(job: Job, first: str) -> str:
+    """Return what each process runs; its variables are known only where it runs.
+
+    Args:
+        job: the job.
+        first: file for the code of the first one that fails or has saved.
+    """
+    return f"""export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS
+{shlex.join(python_of(job.command))} &
+process=$!
+trap "told=1; kill -USR1 $process" USR1
+trap "told=1; kill -TERM $process" TERM
+{_WAIT.format("process")}
+[ "$code" -ne 0 ] && (set -C; echo "$code" >{first}) 2>/dev/null
+[ "$code" -eq {STOPPED} ] && exit 0
 exit "$code"
 """
