@@ -141,13 +141,13 @@ def slurm_partition() -> str:
     return os.environ.get("VILA_SLURM_PARTITION") or os.environ.get("SBATCH_PARTITION") or ""
 
 
-def machines() -> int:
-    """Return how many machines share a run: ``NNODES``, ``n_node`` or ``N_NODES``, else 1.
+def machines() -> int | None:
+    """Return how many machines share a run: ``NNODES``, ``n_node``, ``N_NODES``; None if not set.
 
     Raises:
         ConfigError: the value is not a whole number of at least 1.
     """
-    return _first_number(("NNODES", "n_node", "N_NODES"), least=1) or 1
+    return _first_number(("NNODES", "n_node", "N_NODES"), least=1)
 
 
 def machine_number() -> int:

@@ -300,6 +300,38 @@ def test_the_original_scripts_variables_are_read(
     assert "--master-port=29999" in shown
 
 
+def shown(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[object, str]:
+    with pytest.raises(SystemExit) as left:
+        main(["launch", "--dry", "--on", "slurm", *options, "--", "hocket", "train"])
+    printed = capsys.readouterr()
+    return left.value.code, printed.out + " ".join(printed.err.split())
+
+
+def test_a_file_says_what_holds_for_every_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("VILA_SLURM_ACCOUNT", "SBATCH_ACCOUNT", "NNODES", "GPUS_PER_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("VILA_SLURM_PARTITION", "long")
+    file = tmp_path / "configs" / "launch.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        "account: lab\npartition: short\ntime: '48:00:00'\nnodes: 2\ngpus_per_node: 4\n"
+    )
+    code, text = shown(capsys, "-N", "3")
+    assert code == 0
+    for line in ("account=lab", "partition=long", "nodes=3", "gpus-per-node=4", "time=2-00:00:00"):
+        assert f"#SBATCH --{line}\n" in text
+    for wrong, told in (
+        ("partiton: short", "launch.partiton: there is no such key. Did you mean 'partition'?"),
+        ("time: 48:00:00", "Put it in quotes"),
+    ):
+        file.write_text(wrong)
+        code, text = shown(capsys)
+        assert code == 2 and "configs/launch.yaml: " in text and told in text
+
+
 def test_the_exit_code_is_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as left:

@@ -267,7 +267,7 @@ def _check_option(group: str, value: Any, text: str) -> str:
 def _store_file(group: str, name: str) -> str:
     """Make a YAML file an option of its group and return the option's name."""
     path = Path(name).expanduser()
-    content = _read_file(f"{group}={name}", path)
+    content = read_file(f"{group}={name}", path)
     _refuse_code(f"{name}: {group}", content)
     if group == "data":
         _rebase(content, path.parent)
@@ -280,8 +280,12 @@ def _store_file(group: str, name: str) -> str:
     return option
 
 
-def _read_file(argument: str, path: Path) -> Tree:
-    """Return what a YAML file holds, its interpolations still unresolved."""
+def read_file(argument: str, path: Path) -> Tree:
+    """Return what a YAML file holds, its interpolations still unresolved.
+
+    Raises:
+        ConfigError: it cannot be read; the message begins with `argument`.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         # OmegaConf's reader takes 1e-3 for a number, and refuses a key that stands twice.

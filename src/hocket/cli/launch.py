@@ -24,11 +24,13 @@ from hocket._env import (
 )
 from hocket._errors import ConfigError
 from hocket._log import warn
+from hocket.cli._cluster import read_cluster
 from hocket.launch.job import Job, python_of, read_time
 from hocket.launch.local import local_command, run_here
 from hocket.launch.slurm import job_file, submit
 
 _PORT = 25001
+_LIMIT = "4:00:00"
 _TRAIN_RETRIES = 3
 
 
@@ -64,8 +66,9 @@ def command(
         str | None, typer.Option("-p", "--partition", help="Default VILA_SLURM_PARTITION.")
     ] = None,
     time: Annotated[
-        str, typer.Option("-t", "--time", help="Limit, as 48:00:00 or 2-00:00:00.")
-    ] = "4:00:00",
+        str | None,
+        typer.Option("-t", "--time", help="Limit, as 48:00:00 or 2-00:00:00; default 4:00:00."),
+    ] = None,
     timedelta: Annotated[
         int, typer.Option(min=0, help="Minutes before the limit to save and stop.")
     ] = 10,
@@ -76,27 +79,31 @@ def command(
     singleton: Annotated[
         bool, typer.Option("--singleton", "--uuid", help="Wait for other jobs of that name.")
     ] = False,
-    email: Annotated[str, typer.Option(help="Told when the job begins, ends, fails.")] = "",
+    email: Annotated[
+        str | None, typer.Option(help="Told when the job begins, ends, fails.")
+    ] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Show what would run, and stop.")] = False,
 ) -> int:
     """Run a command on several GPUs or machines, or as a SLURM job that goes on until done."""
     slurm = where is Where.SLURM or (where is Where.AUTO and _has_slurm())
     label = name.replace("%t", datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
+    cluster = read_cluster()
     count = gpus if gpus is not None else gpus_per_machine()
+    count = count if count is not None else cluster.gpus_per_node
     job = Job(
         command=tuple(words),
         name=label,
         mode=mode,
         out=(out or Path("runs") / mode / label).absolute(),
-        nodes=nodes or machines(),
+        nodes=nodes or machines() or cluster.nodes or 1,
         gpus_per_node=count if count is not None else 8 * slurm,
-        account=account if account is not None else slurm_account(),
-        partition=partition if partition is not None else slurm_partition(),
-        limit_seconds=read_time(time),
+        account=account if account is not None else slurm_account() or cluster.account,
+        partition=partition if partition is not None else slurm_partition() or cluster.partition,
+        limit_seconds=read_time(time or cluster.time or _LIMIT),
         warning_seconds=60 * timedelta,
         max_retries=max_retry if max_retry is not None else _TRAIN_RETRIES * (mode == "train"),
         singleton=singleton,
-        email=email,
+        email=email if email is not None else cluster.email,
         port=meeting_port() or _PORT,
     )
     return _submit(job, dry=dry) if slurm else _run(job, dry=dry, retries=max_retry or 0)
@@ -104,7 +111,10 @@ def command(
 
 def _submit(job: Job, *, dry: bool) -> int:
     if not job.partition:
-        warn("no partition was given (-p or VILA_SLURM_PARTITION): SLURM takes its default")
+        warn(
+            "no partition was given (-p, VILA_SLURM_PARTITION or configs/launch.yaml): SLURM takes "
+            "its default"
+        )
     if dry:
         typer.echo(job_file(job), nl=False)
         return 0
