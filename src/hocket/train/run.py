@@ -26,6 +26,7 @@ from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.packing import isolate_samples
 from hocket.tokens.processor import HocketProcessor
 from hocket.train.adapt import adapt, pack_weights
+from hocket.train.ahead import check_stages
 from hocket.train.aside import TowersAside
 from hocket.train.features import FeatureJob, idle_towers, use_features
 from hocket.train.feed import Feed, prices_of
@@ -108,13 +109,14 @@ def train(
 
     Raises:
         RunStoppedError: a signal came or the time is up; a checkpoint was written.
-        ConfigError: the recipe's options contradict each other.
+        ConfigError: the recipe's options contradict each other, or a stage names what is not there.
         TrainingError: the loss is not finite, or too many samples are bad.
         MachineError: the disk is full or read-only.
     """
     run = replace(run, recipe=with_formats(with_deepspeed(run.recipe)))
     if is_finished(run.out, run.recipe, say=run.on_note):
         return run.out / "model"
+    check_stages(run.recipe, run.data, model, processor)
     if any(stage.packing for stage in run.recipe.stages.values()):
         # Frozen towers whose features are kept need not run, not even for this.
         kept = known_proof(model, processor, run.recipe.feature_dtype)

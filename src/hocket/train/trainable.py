@@ -11,20 +11,12 @@ from pathlib import Path
 
 from torch import nn
 
-from hocket._errors import ConfigError
+from hocket._errors import ConfigError, did_you_mean
 from hocket.checkpoint.manifest import machine_error
 from hocket.data.storing import put_file
-from hocket.model.names import parameters_of
+from hocket.model.names import PARTS, known_names, parameters_of
 from hocket.train.recipe import Group, Stage
 
-PARTS = (
-    "vision_tower",
-    "multi_modal_projector",
-    "video_tower",
-    "video_projector",
-    "audio_tower",
-    "audio_projector",
-)
 COLUMNS = ("group", "pattern", "count", "rate", "decay", "schedule", "warm-up")
 _TABLE = re.compile(r"embed|token")
 
@@ -68,31 +60,21 @@ def select_trainable(
         if isinstance(module, nn.Embedding)
     }
     fixed = _fixed_tables(model)
-    left = {
-        name: value
-        for name, value in model.named_parameters()
-        if name not in fixed and name not in adapted
-    }
-    for parameter in model.parameters():
+    parameters = dict(model.named_parameters())
+    free = [name for name in parameters if name not in fixed and name not in adapted]
+    for parameter in parameters.values():
         parameter.requires_grad_(False)
     chosen = []
-    for name, group in groups.items():
-        matched = parameters_of(group.match, left)
-        if not matched:
-            raise ConfigError(
-                f"train: the group {name!r} matches no parameter with {group.match!r}. "
-                f"Parts: {', '.join(sorted({one.rsplit('.', 2)[0] for one in left})[:4])}, ..."
-            )
+    for name, matched in assign(groups, free).items():
         decayed: list[str] = []
         plain: list[str] = []
         for key in matched:
-            parameter = left.pop(key)
+            parameter = parameters[key]
             parameter.requires_grad_(True)
             # Positions and class tokens are tables too, though no `nn.Embedding` holds them.
             is_table = key in tables or _TABLE.search(key.rpartition(".")[2]) is not None
             (plain if is_table or parameter.ndim < 2 else decayed).append(key)
-        chosen.append(Trainable(name, group, tuple(decayed), tuple(plain)))
-    parameters = dict(model.named_parameters())
+        chosen.append(Trainable(name, groups[name], tuple(decayed), tuple(plain)))
     for name, (group, keys) in (adapters or {}).items():
         for key in keys:
             parameters[key].requires_grad_(True)
@@ -104,11 +86,42 @@ def select_trainable(
     return chosen
 
 
+def assign(groups: Mapping[str, Group], names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the parameters of each group; the first match counts.
+
+    Args:
+        groups: group name -> what its pattern matches trains.
+        names: parameters that may train.
+
+    Raises:
+        ConfigError: a pattern matches no parameter, or groups before it have all that it matches.
+    """
+    left, found = dict.fromkeys(names), {}
+    for name, group in groups.items():
+        if not parameters_of(group.match, names):
+            # A name that is right, of a part that this model lacks, needs no other spelling.
+            known = known_names()
+            hint = "" if group.match in known else did_you_mean(group.match, known)
+            raise ConfigError(
+                f"the group {name!r} matches no parameter with {group.match!r}.{hint} "
+                f"Known: {', '.join(known)}, and patterns on names such as {names[0]}."
+            )
+        found[name] = parameters_of(group.match, left)
+        if not found[name]:
+            raise ConfigError(
+                f"the group {name!r} matches no parameter that is left with {group.match!r}: the "
+                "first match counts, and groups before it have them all. Put it before these."
+            )
+        for key in found[name]:
+            del left[key]
+    return found
+
+
 def set_modes(model: nn.Module) -> None:
     """Put what trains into train mode and every fully frozen part into eval mode."""
     model.train()
     for name, module in model.named_modules():
-        is_part = name.rpartition(".")[2] in (*PARTS, "language_model")
+        is_part = name in PARTS.values()
         if is_part and not any(parameter.requires_grad for parameter in module.parameters()):
             module.eval()
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hocket._errors import ConfigError, UnknownNameError
 from hocket.model.adapters import AdapterSpec, Attached
-from hocket.model.adapters.kinds import ADDED, family, inject
+from hocket.model.adapters.kinds import ADDED, check_kind, family, inject
 from hocket.model.adapters.nf4 import unpack
 from hocket.model.heads import HEADS
 from hocket.model.names import PARTS
@@ -48,9 +48,9 @@ def attach(
             layer has an adapter of another method, or an option is wrong.
         UnknownNameError: there is no such part or method.
     """
-    if name in attached or not name.isidentifier():
-        found = "is taken" if name in attached else "is not made of letters, digits and _"
-        raise ConfigError(f"adapter {name!r}: the name {found}. Choose another.")
+    if name in attached:
+        raise ConfigError(f"adapter {name!r}: the name is taken. Choose another.")
+    _check_name(name)
     targets = tuple(layers) or _targets(model, name, spec)
     _refuse_other_kind(attached, name, spec, targets)
     before = {base_name(key) for key in model.state_dict()}
@@ -73,6 +73,29 @@ def attach(
     attached[name] = new
     activate(model, attached, list(attached))
     return new
+
+
+def check_fits(model: nn.Module, name: str, spec: AdapterSpec) -> None:
+    """Check, without a change, that a model has the layers and the method that an adapter names.
+
+    Args:
+        model: the composite.
+        name: the adapter's name.
+        spec: what it is.
+
+    Raises:
+        ConfigError: there is no such layer or option, or the name cannot be one.
+        UnknownNameError: there is no such part or method.
+    """
+    _check_name(name)
+    check_kind(name, spec.kind, spec.options, targets=_targets(model, name, spec))
+
+
+def _check_name(name: str) -> None:
+    if not name.isidentifier():
+        raise ConfigError(
+            f"adapter {name!r}: the name is not made of letters, digits and _. Choose another."
+        )
 
 
 def activate(model: nn.Module, attached: Mapping[str, Attached], names: Sequence[str]) -> None:
@@ -221,7 +244,7 @@ def _targets(model: nn.Module, name: str, spec: AdapterSpec) -> tuple[str, ...]:
     }
     chosen: set[str] = set()
     for pattern in spec.targets:
-        matched = {leaf for leaf in leaves if fnmatch.fnmatchcase(leaf, _anywhere(pattern))}
+        matched = {leaf for leaf in leaves if _is_meant(leaf, pattern)}
         if not matched:
             examples = ", ".join(sorted(leaves)[:4])
             raise ConfigError(
@@ -232,9 +255,11 @@ def _targets(model: nn.Module, name: str, spec: AdapterSpec) -> tuple[str, ...]:
     return tuple(sorted(f"{root}.{leaf}" for leaf in chosen))
 
 
-def _anywhere(pattern: str) -> str:
-    """Let a bare layer name, such as ``q_proj``, match it wherever it stands."""
-    return pattern if "." in pattern or "*" in pattern else f"*{pattern}"
+def _is_meant(leaf: str, pattern: str) -> bool:
+    """Match a layer; a bare name wherever it stands, but ``up_proj`` is no ``gate_up_proj``."""
+    if "." in pattern or "*" in pattern:
+        return fnmatch.fnmatchcase(leaf, pattern)
+    return fnmatch.fnmatchcase(leaf.rpartition(".")[2], pattern)
 
 
 def _refuse_other_kind(

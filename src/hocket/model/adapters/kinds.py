@@ -89,10 +89,7 @@ def inject(
         ConfigError: the method cannot be used, or an option is wrong.
         UnknownNameError: there is no such method.
     """
-    if kind in REFUSED:
-        raise ConfigError(f"adapter {name!r}: {kind} is not supported: {REFUSED[kind]}.")
-    if kind not in kinds():
-        raise UnknownNameError("adapter kind", kind, kinds())
+    _check_known(name, kind)
     if kind == "mora":
         return mora.inject(model, name, targets=targets, options=options)
     chosen = {**_VARIANTS.get(kind, {}), **options}
@@ -105,14 +102,44 @@ def inject(
             config = _config(name, kind, chosen, targets)
             PEFT_TYPE_TO_TUNER_MAPPING[PeftType(family(kind))](model, config, name)
     except (ValueError, TypeError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise ConfigError(f"adapter {name!r} ({kind}): {reason}.") from error
+        raise _refused(name, kind, error) from error
     # peft leaves its own record on the model; ours is the one that is kept.
     del model.peft_config
     return {
         key: sorted(value) if isinstance(value, set) else value
         for key, value in config.to_dict().items()
     } | {"peft_type": family(kind)}
+
+
+def check_kind(
+    name: str, kind: str, options: Mapping[str, object], *, targets: Sequence[str]
+) -> None:
+    """Check a method and its options without putting anything into a model.
+
+    Arguments and errors are those of `inject`.
+    """
+    _check_known(name, kind)
+    if kind == "mora":
+        mora.read_mora(options)
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _config(name, kind, {**_VARIANTS.get(kind, {}), **options}, targets)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise _refused(name, kind, error) from error
+
+
+def _check_known(name: str, kind: str) -> None:
+    if kind in REFUSED:
+        raise ConfigError(f"adapter {name!r}: {kind} is not supported: {REFUSED[kind]}.")
+    if kind not in kinds():
+        raise UnknownNameError("adapter kind", kind, kinds())
+
+
+def _refused(name: str, kind: str, error: Exception) -> ConfigError:
+    reason = str(error).partition("\n")[0].rstrip(".")
+    return ConfigError(f"adapter {name!r} ({kind}): {reason}.")
 
 
 def _config(

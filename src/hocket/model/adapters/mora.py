@@ -131,6 +131,15 @@ class MoraLinear(nn.Module, BaseTunerLayer):
         return y.repeat(*(1,) * (y.ndim - 1), copies)[..., :outside]
 
 
+def read_mora(options: Mapping[str, object]) -> MoraOptions:
+    """Return MoRA's options.
+
+    Raises:
+        ConfigError: one is wrong.
+    """
+    return read_options("adapter", MoraOptions, {"kind": "mora", **options})
+
+
 def inject(
     model: nn.Module, name: str, *, targets: Sequence[str], options: Mapping[str, object]
 ) -> dict[str, object]:
@@ -139,7 +148,7 @@ def inject(
     Raises:
         ConfigError: a target is no linear layer, or an option is wrong.
     """
-    chosen = read_options("adapter", MoraOptions, {"kind": "mora", **options})
+    chosen = read_mora(options)
     for target in targets:
         layer: Any = model.get_submodule(target)
         if isinstance(layer, nn.Linear):
