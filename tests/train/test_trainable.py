@@ -247,5 +247,8 @@ def test_what_does_not_move_is_reported(
     train_toy(folder, tmp_path, replace(plain, stages=stages, monitor_step=2))
     shown = " ".join(capsys.readouterr().err.split())
     assert "of the group 'ears' have not moved by step 2, such as model.audio_tower." in shown
+    train_toy(folder, tmp_path / "short", replace(plain, stages=stages, monitor_step=100))
+    shown = " ".join(capsys.readouterr().err.split())
+    assert shown.count("of the group 'ears' have not moved by step 2") == 2, "once for each stage"
     train_toy(folder, tmp_path / "moving", replace(recipe(steps=(2, 2)), monitor_step=2))
     assert "have not moved" not in capsys.readouterr().err

@@ -20,11 +20,15 @@ class MovementWatch:
     Args:
         model: the model that trains.
         chosen: its trainable groups.
+        steps: of the stage; behind the last one it looks in any case.
         after_steps: steps until it looks; 0 never does.
     """
 
-    def __init__(self, model: nn.Module, chosen: list[Trainable], *, after_steps: int) -> None:
+    def __init__(
+        self, model: nn.Module, chosen: list[Trainable], steps: int, after_steps: int
+    ) -> None:
         self._model = model
+        self._last = steps
         self._groups = {one.name: (*one.decayed, *one.plain) for one in chosen}
         self._left = after_steps
         self._before = self._sums() if after_steps else {}
@@ -32,8 +36,9 @@ class MovementWatch:
     def __call__(self, state: TrainState, report: Report) -> None:
         """Count a step; look when it is time."""
         self._left -= 1
-        if self._left != 0:
+        if self._left < 0 or (self._left > 0 and state.step < self._last):
             return
+        self._left = 0
         now = self._sums()
         for group, names in self._groups.items():
             still = [name for name in names if torch.equal(self._before[name], now[name])]

@@ -238,7 +238,7 @@ class _Session:
         if run.on_stage:
             run.on_stage(name, self._stage, table)
         self._observer.open_stage(name, self._stage, live.model, self._optimizer, chosen)
-        self._watch = MovementWatch(live.model, chosen, after_steps=run.recipe.monitor_step)
+        self._watch = MovementWatch(live.model, chosen, self._stage.steps, run.recipe.monitor_step)
         self._aside = TowersAside(model)
 
     def fit(self, state: TrainState, hooks: Sequence[Hook]) -> TrainState:
