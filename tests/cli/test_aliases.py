@@ -289,6 +289,15 @@ def test_a_stage_can_be_named() -> None:
     assert list(alone.train.to_run()) == ["joint"]
 
 
+@pytest.mark.parametrize(
+    ("value", "found"), [("True", "bfloat16"), ("1", "bfloat16"), ("False", "float32")]
+)
+def test_a_number_format_that_is_asked_for_is_had(value: str, found: str) -> None:
+    for own in ("float32", "bfloat16"):
+        run = run_of(f"train.compute_dtype={own} --bf16 {value} --stage joint")
+        assert run.train.compute_dtype == found
+
+
 def test_every_experiment_composes() -> None:
     names = [name for name in options_of("experiment") if name not in ("own_data",)]
     assert {"llava15", "vila15", "navila", "nvila_lite", "vita15", "ovis25", "hydra"} <= set(names)

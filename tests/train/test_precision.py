@@ -133,6 +133,9 @@ def test_what_contradicts_is_refused() -> None:
     half = replace(plain, compute_dtype=ComputeDtype.FLOAT16)
     with pytest.raises(ConfigError, match=r"compute_dtype is float16: losses are not scaled"):
         with_formats(half)
+    for inner in (FsdpSpec(compute_dtype="float16"), FsdpSpec(reduce_dtype="float16")):
+        with pytest.raises(ConfigError, match=r"averages in float16: losses are not scaled"):
+            with_formats(replace(plain, sharding=Sharding.FSDP, fsdp=inner))
     lost = replace(plain, fsdp=FsdpSpec(compute_dtype="bfloat16"))
     with pytest.raises(ConfigError, match=r"with train\.sharding=ddp train\.compute_dtype holds"):
         with_formats(lost)

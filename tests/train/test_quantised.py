@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from tests.toy import mixed, toy
 from tests.train.test_resume import StopAt, StoppedError, assert_same_run
-from tests.train.toy_run import recipe, train_toy, write_rows
+from tests.train.toy_run import losses, recipe, train_toy, write_rows
 from torch import Tensor, nn
 
 from hocket._errors import ConfigError, MissingExtraError
@@ -21,6 +21,7 @@ from hocket.model.adapters import AdapterSpec
 from hocket.model.adapters.attach import attach, merge
 from hocket.model.adapters.nf4 import Nf4Linear, pack
 from hocket.tokens.batch import pack_batch
+from hocket.train.parallel import ComputeDtype
 from hocket.train.recipe import Adapter, Group, Recipe
 
 needs_bitsandbytes = pytest.mark.skipif(
@@ -126,6 +127,23 @@ def test_a_stopped_run_goes_on_and_ends_merged(folder: Path, tmp_path: Path) -> 
     train_toy(folder, plain, adapted(replace(WORDS, quantise="")))
     ours, theirs = (load_file(one / "model" / "model.safetensors") for one in (alone, plain))
     assert any(not torch.equal(ours[name], theirs[name]) for name in ours), "nothing was quantised"
+
+
+@needs_bitsandbytes
+def test_four_bits_compute_in_bfloat16(folder: Path, tmp_path: Path) -> None:
+    narrow = replace(adapted(), compute_dtype=ComputeDtype.BFLOAT16)
+    alone, cut = tmp_path / "alone", tmp_path / "cut"
+    train_toy(folder, alone, narrow)
+    with pytest.raises(StoppedError):
+        train_toy(folder, cut, narrow, hooks=[StopAt("second", 2)])
+    train_toy(folder, cut, narrow)
+    assert_same_run(alone, cut)
+    weights = load_file(alone / "model" / "model.safetensors")
+    assert {one.dtype for one in weights.values()} == {torch.float32}
+    train_toy(folder, tmp_path / "wide", adapted())
+    ours, theirs = ([loss for _, _, loss in losses(tmp_path / one)] for one in ("alone", "wide"))
+    assert ours != theirs
+    assert ours == pytest.approx(theirs, rel=2e-2)
 
 
 def answers_of(model: nn.Module) -> Tensor:

@@ -120,7 +120,7 @@ def _recomputing(value: str) -> list[str]:
 
 
 def _bf16(value: str) -> list[str]:
-    return ["train.compute_dtype=bfloat16"] if is_true("bf16", value) else []
+    return [f"train.compute_dtype={'bfloat16' if is_true('bf16', value) else 'float32'}"]
 
 
 FLAGS: dict[str, Callable[[str], list[str]]] = {

@@ -26,6 +26,11 @@ def with_formats(recipe: Recipe) -> Recipe:
             "train.compute_dtype is float16: losses are not scaled here, so small gradients would "
             "become 0. Set bfloat16 or float32."
         )
+    if ComputeDtype.FLOAT16 in (own, recipe.fsdp.reduce_dtype):
+        raise ConfigError(
+            "train.fsdp computes or averages in float16: losses are not scaled here, so small "
+            "gradients would become 0. Set bfloat16 or float32."
+        )
     if recipe.sharding is not Sharding.FSDP:
         if own and own != wanted:
             raise ConfigError(
