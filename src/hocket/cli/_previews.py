@@ -20,9 +20,8 @@ from hocket.infer.engine import Engine
 from hocket.infer.sampling import Sampling
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.processor import HocketProcessor
-from hocket.train.observe.preview import Previews, Question
+from hocket.train.observe.preview import MOST_NEW_TOKENS, Previews, Question
 
-MOST_NEW_TOKENS = 64
 # Rows of each data set that are looked at: the first of a file are often all of one kind.
 _ROWS = 128
 

@@ -326,9 +326,9 @@ class _Session:
         moments = self._live.moments(self._optimizer)
         if self._runtime.is_main:
             self._write(target, state, moments)
-            if not stopping:
-                self._ask(state)
-            self._observer.saved()
+        if not stopping:
+            self._ask(state)
+        self._observer.saved()
         if stopping:
             self._saver.wait()
         self._runtime.wait()
@@ -347,11 +347,11 @@ class _Session:
         self._runtime.wait()
 
     def _ask(self, state: TrainState) -> None:
-        """Ask the model the previews; in shares the whole one would answer on the CPU."""
-        if self._observer.asks and not self._live.in_shares:
+        """Ask the model the previews; in shares every process has a part in that."""
+        if self._observer.asks and (self._live.in_shares or self._runtime.is_main):
             self._runtime.note("asking previews")
             with self._aside.whole():
-                self._observer.ask(state, self._model)
+                self._observer.ask(state, self._live.model)
 
     def _write(self, target: Path, state: TrainState, moments: OptimizerTensors) -> None:
         # The copies of the save before this one are still being written.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,9 +30,11 @@ from hocket.train.observe.debug import Debugger, DebugSpec
 from hocket.train.observe.exams import Exams, examine
 from hocket.train.observe.measure import Measure, When
 from hocket.train.observe.numbers import numbers_of
-from hocket.train.observe.preview import Previews, ask
+from hocket.train.observe.preview import MOST_NEW_TOKENS, Previews, ask
 from hocket.train.observe.server import HOST, Server
+from hocket.train.observe.shares import answer_in_shares
 from hocket.train.observe.sinks import Sink, sinks
+from hocket.train.parallel import Sharding
 from hocket.train.recipe import Recipe, Stage
 from hocket.train.runtime import Runtime
 from hocket.train.state import TrainState
@@ -77,10 +80,13 @@ class Observer:
         self._writes = runtime.is_main
         self._names = list(recipe.stages)
         self._board = Board(out, recipe.stages, look.config)
-        self._previews = look.previews if look.previews and look.previews.questions else None
+        self._asked = look.previews if look.previews and look.previews.questions else None
+        if self._asked and recipe.sharding is Sharding.FSDP:
+            answer = partial(answer_in_shares, runtime=runtime, most_tokens=MOST_NEW_TOKENS)
+            self._asked = replace(self._asked, answer=answer)
         records = recipe.monitor_step > 0 or look.debug is not None
         self._monitor = RunLog(out / "monitor.jsonl", enabled=self._writes and records)
-        asks = self._previews is not None
+        asks = self._asked is not None
         self._answers = RunLog(out / "previews.jsonl", enabled=self._writes and asks)
         self._exams = look.exams
         self._marks = RunLog(out / "evals.jsonl", enabled=self._writes and look.exams is not None)
@@ -104,8 +110,8 @@ class Observer:
             for name in self._recipe.report_to:
                 sinks.get(name)
             self._serve()
-            if self._previews:
-                self._board.ask(self._previews.questions)
+            if self._asked:
+                self._board.ask(self._asked.questions)
         if self._debug:
             self._stack.enter_context(self._debug)
         return self
@@ -212,23 +218,23 @@ class Observer:
     @property
     def asks(self) -> bool:
         """Whether a save is followed by questions."""
-        return self._previews is not None
+        return self._asked is not None
 
     def ask(self, state: TrainState, model: HocketForConditionalGeneration) -> None:
         """Ask the model the previews, and keep what it answers.
 
         Args:
             state: the run behind a step.
-            model: whole.
+            model: whole, or in shares, where every process calls it.
         """
-        if self._previews is None:
+        if self._asked is None:
             return
         compiled = self._recipe.compile_blocks
-        texts = ask(self._previews, model, self._processor, compiled=compiled)
+        texts = ask(self._asked, model, self._processor, compiled=compiled)
         if texts is None:
-            self._previews = None
+            self._asked = None
             return
-        questions = self._previews.questions
+        questions = self._asked.questions
         answers = {one.id: text for one, text in zip(questions, texts, strict=True)}
         self._answers.write(state, {"answers": answers})
         self._board.answer({"stage": state.stage, "step": state.step, "answers": answers})

@@ -19,6 +19,8 @@ from hocket.chat.conversation import Conversation
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.processor import HocketProcessor
 
+MOST_NEW_TOKENS = 64
+"""Tokens of an answer at most."""
 Answering = Callable[
     [HocketForConditionalGeneration, HocketProcessor, Sequence[Conversation]], list[str]
 ]
