@@ -13,8 +13,11 @@ from tests.cli.guide_commands import GUIDES
 
 from hocket._errors import ConfigError
 from hocket.cli._aliases import Translated, translate
-from hocket.cli._compose import RunConfig, compose_run, options_of
+from hocket.cli._compose import PACKAGED, RunConfig, compose_run, options_of
+from hocket.model.build import build
+from hocket.train.grammar import groups_of
 from hocket.train.recipe import Schedule, Stage
+from hocket.train.trainable import assign
 
 # What the shell would have put in the place of a guide's variables.
 SHELL = {"NUM_GPUS": "8", "DATA_PATH": "rows.json", "OUTPUT_DIR": "out/x"}
@@ -307,6 +310,22 @@ def test_every_experiment_composes() -> None:
             assert stage.steps or stage.epochs
             assert stage.trainable or stage.train_modules
             json.dumps(list(stage.data))
+
+
+@pytest.mark.parametrize("name", [one for one in options_of("experiment") if one != "own_data"])
+def test_every_stage_of_an_experiment_trains_what_its_model_has(name: str) -> None:
+    config = compose_run([f"experiment={name}"])
+    model = build(config.model, ["a picture"], weights=False).model
+    names = [one for one, _ in model.named_parameters()]
+    for stage in config.train.stages.values():
+        assert all(assign(groups_of(stage, model), names).values())
+
+
+def test_every_preset_has_an_experiment() -> None:
+    presets = {name for name in options_of("model") if name not in ("tiny", "llava15_tiny")}
+    files = [PACKAGED / "experiment" / f"{name}.yaml" for name in options_of("experiment")]
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    assert {name for name in presets if f"/model: {name}\n" not in text} == set()
 
 
 @pytest.mark.parametrize(

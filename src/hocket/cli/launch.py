@@ -53,7 +53,7 @@ def command(
     mode: Annotated[str, typer.Option("-m", "--mode", help="train, eval, ...")] = "train",
     out: Annotated[Path | None, typer.Option("--output-dir", help="Or runs/MODE/NAME.")] = None,
     nodes: Annotated[
-        int | None, typer.Option("-N", "--nodes", help="Machines; default NNODES, else 1.")
+        int | None, typer.Option("-N", "--nodes", help="Default NNODES, or 1.")
     ] = None,
     gpus: Annotated[
         int | None,
@@ -66,8 +66,7 @@ def command(
         str | None, typer.Option("-p", "--partition", help="Default VILA_SLURM_PARTITION.")
     ] = None,
     time: Annotated[
-        str | None,
-        typer.Option("-t", "--time", help="Limit, as 48:00:00 or 2-00:00:00; default 4:00:00."),
+        str | None, typer.Option("-t", "--time", help="As 48:00:00, 2-00:00:00; default 4:00:00.")
     ] = None,
     timedelta: Annotated[
         int, typer.Option(min=0, help="Minutes before the limit to save and stop.")
@@ -79,24 +78,21 @@ def command(
     singleton: Annotated[
         bool, typer.Option("--singleton", "--uuid", help="Wait for other jobs of that name.")
     ] = False,
-    email: Annotated[
-        str | None, typer.Option(help="Told when the job begins, ends, fails.")
-    ] = None,
+    email: Annotated[str | None, typer.Option(help="Told when it begins, ends, fails.")] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Show what would run, and stop.")] = False,
 ) -> int:
     """Run a command on several GPUs or machines, or as a SLURM job that goes on until done."""
+    cluster = read_cluster()
     slurm = where is Where.SLURM or (where is Where.AUTO and _has_slurm())
     label = name.replace("%t", datetime.now(UTC).strftime("%Y%m%d-%H%M%S"))
-    cluster = read_cluster()
-    count = gpus if gpus is not None else gpus_per_machine()
-    count = count if count is not None else cluster.gpus_per_node
+    counts = (gpus, gpus_per_machine(), cluster.gpus_per_node, 8 * slurm)
     job = Job(
         command=tuple(words),
         name=label,
         mode=mode,
         out=(out or Path("runs") / mode / label).absolute(),
         nodes=nodes or machines() or cluster.nodes or 1,
-        gpus_per_node=count if count is not None else 8 * slurm,
+        gpus_per_node=next(one for one in counts if one is not None),
         account=account if account is not None else slurm_account() or cluster.account,
         partition=partition if partition is not None else slurm_partition() or cluster.partition,
         limit_seconds=read_time(time or cluster.time or _LIMIT),

@@ -258,8 +258,9 @@ class Board:
         total = sum(one.steps for one in self._stages.values())
         rate = self._recent("time/tokens_per_second")
         each = self._recent("time/data_seconds") + self._recent("time/compute_seconds")
+        points = min(SMOOTHING_STEPS, len(self._tracks["loss"].ys)) if self._steps else 0
         tiles = [
-            ("loss", f"{self._recent('loss'):.3f}", f"mean of {SMOOTHING_STEPS} points"),
+            ("loss", f"{self._recent('loss'):.3f}", f"mean of {points} points"),
             ("speed", f"{short(rate)}", "tokens per second"),
             ("step time", f"{each:.2f} s" if each < 10 else f"{each:.0f} s", self._waiting(each)),
             ("trained for", _clock(self._seconds), f"{short(self._tokens)} tokens"),
