@@ -72,8 +72,7 @@ def command(
         int, typer.Option(min=0, help="Minutes before the limit to save and stop.")
     ] = 10,
     max_retry: Annotated[
-        int | None,
-        typer.Option(help="Starts after failures; -1 endless; SLURM's train has 3."),
+        int | None, typer.Option(help="Starts after failures; -1 endless; SLURM's train has 3.")
     ] = None,
     singleton: Annotated[
         bool, typer.Option("--singleton", "--uuid", help="Wait for other jobs of that name.")
