@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from hocket._env import rank
 from hocket._errors import ConfigError
-from hocket._log import console
+from hocket._log import console, warn
 from hocket.checkpoint.directory import find_checkpoint, load_checkpoint
 from hocket.cli._aliases import translate
 from hocket.cli._compose import RunConfig, compose_run, dump_yaml
@@ -21,6 +22,7 @@ from hocket.cli._sweep import sweep
 from hocket.data.mixture import Mixture, open_source
 from hocket.data.spec import DataSpec
 from hocket.model.build import Built, build
+from hocket.train.changed import told_changes
 from hocket.train.observe.debug import DebugSpec
 from hocket.train.progress import Progress
 from hocket.train.proof import prove_resume
@@ -97,6 +99,9 @@ def _debugging(debug: bool, trace: list[int] | None) -> DebugSpec | None:
 
 
 def _train(config: RunConfig, screen: Console, debug: DebugSpec | None) -> None:
+    told = told_changes(Path(config.out), dump_yaml(config)) if rank() == 0 else ""
+    if told:
+        warn(told)
     model, processor = starting_point(config)
     with Progress(config.train.stages, screen) as progress:
         run = Run(

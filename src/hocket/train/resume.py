@@ -19,7 +19,7 @@ from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.processor import HocketProcessor
 from hocket.train.fingerprints import same_towers
 from hocket.train.recipe import Recipe
-from hocket.train.retention import checkpoints_of
+from hocket.train.retention import checkpoints_of, clear_leftovers
 from hocket.train.state import TrainState, read_heads, read_optimizer, read_state
 
 
@@ -52,6 +52,7 @@ def resume(
     """
     if not names:
         raise ConfigError("train.stages is empty: a run needs at least one stage.")
+    clear_leftovers(checkpoints)
     for folder in checkpoints_of(checkpoints):
         try:
             verify_directory(folder)

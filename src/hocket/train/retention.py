@@ -19,16 +19,17 @@ def checkpoint_name(stage: str, step: int) -> str:
 
 
 def checkpoints_of(folder: Path) -> list[Path]:
-    """Return a run's checkpoint folders, newest first; leftovers of a killed save are removed."""
+    """Return a run's checkpoint folders, newest first; nothing is changed."""
     if not folder.is_dir():
         return []
-    found = []
-    for path in folder.iterdir():
-        if path.name.startswith(TEMPORARY):
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.is_dir() and _NAME.fullmatch(path.name):
-            found.append(path)
+    found = [path for path in folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)]
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a killed save has left; only with the run's lock: it might be a live one's."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def delete_old(folder: Path, *, keep: int, newest: Path) -> None:
