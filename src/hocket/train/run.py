@@ -211,8 +211,7 @@ class _Session:
         self._run, self._name, self._model, self._processor = run, name, model, processor
         self._began = time.monotonic()
         self._runtime, self._stop, self._feed = runtime, stop, feed
-        at, self._log, self._saver = files.at, files.log, files.saver
-        self._observer = files.observer
+        at, self._log, self._saver, self._observer = files.at, files.log, files.saver, files.observer
         self._weights, self._moments = HostCopy(), HostCopy()
         file = run.out / "bad_batches.jsonl" if runtime.is_main else None
         self._on_nan = NotFinite(run.recipe.on_nan, file)
@@ -250,8 +249,7 @@ class _Session:
         weights = {name: self._run.data.datasets[name].loss_weight for name in stage.data}
         kept = self._run.out / REFERENCE / self._name
         start = StageStart(kept, state.step > 0, self._inherited, runtime)
-        tokenizer = self._processor.tokenizer
-        objective = open_objective(self._live, stage, weights, tokenizer, start)
+        objective = open_objective(self._live, stage, weights, self._processor.tokenizer, start)
         self._aside = use_features(self._features(loader, resumed=state.step > 0))
         try:
             return fit(
