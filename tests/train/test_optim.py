@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -98,3 +99,29 @@ def test_without_a_gradient_only_matrices_shrink() -> None:
     optimizer.step()
     assert torch.allclose(model.weight, torch.full((2, 2), 0.95))
     assert torch.equal(model.bias, torch.ones(2))
+
+
+def test_the_fused_step_is_the_step_of_plain_operators() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 8), nn.Linear(8, 4))
+    chosen = select_trainable(model, {"all": Group(match="*", lr=1e-2, weight_decay=0.1)})
+    optimizer = build_optimizer(model, chosen, betas=(0.9, 0.98))
+    plain = copy.deepcopy(model)
+    groups = [
+        {
+            "params": [plain.get_parameter(name) for name in group["names"]],
+            "lr": group["lr"],
+            "weight_decay": group["weight_decay"],
+        }
+        for group in optimizer.param_groups
+    ]
+    slow = torch.optim.AdamW(groups, betas=(0.9, 0.98), foreach=False, fused=False)
+    for _ in range(5):
+        for one, other in zip(model.parameters(), plain.parameters(), strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        optimizer.step()
+        slow.step()
+    assert optimizer.defaults["fused"]
+    for one, other in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
