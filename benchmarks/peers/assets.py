@@ -1,6 +1,6 @@
 """Makes what all peers train on: a model in two forms, JPEGs and dialogues in four forms.
 
-    python benchmarks/peers/assets.py FOLDER [--size bench|towers|tiny] [--samples N] [--seed N]
+    python benchmarks/peers/assets.py FOLDER [--size bench|small|towers|1b|tiny] [--samples N]
 
 The model is drawn by hocket and exported to `LlavaForConditionalGeneration`, so all start from the
 same weights, tokenizer and chat template. Dialogues have 30 to 800 tokens with a long tail, 12 % of
@@ -41,6 +41,7 @@ class Size:
         tower: width, layers and inner width of the vision tower; heads of 64.
         language: the same of the language model.
         side: pixels of a picture's side, as the tower takes it.
+        patch: pixels of a patch's side.
         words: rows of the token table.
         longest: most tokens of a dialogue's text.
     """
@@ -48,13 +49,18 @@ class Size:
     tower: tuple[int, int, int]
     language: tuple[int, int, int]
     side: int = 336
+    patch: int = 28
     words: int = 32_000
     longest: int = 800
 
 
 SIZES = {
     "bench": Size((448, 8, 1792), (768, 6, 1792)),
+    # A sixth of that, with about the same shares of tower, layers and head.
+    "small": Size((256, 4, 1024), (384, 4, 1024), words=12_000),
     "towers": Size((1024, 16, 4096), (384, 4, 1024)),
+    # A tower of SigLIP-so400m's size, 729 positions, and a language model of 1.3 G: for GPUs.
+    "1b": Size((1152, 27, 4304), (2048, 22, 5632), side=378, patch=14),
     "tiny": Size((64, 2, 128), (64, 2, 128), side=56, words=800, longest=60),
 }
 
@@ -64,7 +70,7 @@ def model_spec(size: Size, tokenizer: Path) -> ModelSpec:
     width, layers, inner = size.tower
     tower = {
         "image_size": size.side,
-        "patch_size": 28,
+        "patch_size": size.patch,
         "hidden_size": width,
         "intermediate_size": inner,
         "num_hidden_layers": layers,

@@ -174,12 +174,12 @@ class Probe:
     def count(self, positions: int, tokens: int, supervised: int) -> None:
         """Add a forward pass to the account, before it runs."""
         if self._first is None:
-            self._first = (time.time() - self._began, _cpu_seconds())
+            self._first = (time.time() - self._began, cpu_seconds())
         for at, count in enumerate((positions, tokens, supervised)):
             self._counts[at] += count
 
     def _stepped(self) -> None:
-        self._steps.append(Step(time.perf_counter(), _cpu_seconds(), *self._counts, _peak_bytes()))
+        self._steps.append(Step(time.perf_counter(), cpu_seconds(), *self._counts, _peak_bytes()))
 
         if self._job.profile and len(self._steps) == 1:
             self._profiler.start()
@@ -247,7 +247,7 @@ def apart(profiler: torch.profiler.profile, wall: float) -> dict[str, float]:
     return found
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     """Return the processor seconds of this process and its children, living or not."""
     own, gone = (
         resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
