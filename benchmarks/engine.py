@@ -26,7 +26,6 @@ import torch
 
 from hocket import Engine, Sampling, prompt
 from hocket.chat.conversation import Conversation
-from hocket.cli._compose import compose_run
 from hocket.infer.options import EngineOptions
 from hocket.model.build import build
 from hocket.model.spec import LanguageSpec
@@ -85,6 +84,9 @@ class Watch:
 
 def make_engine(name: str) -> Engine:
     """Return an engine of the quickstart's towers and a language model of that size."""
+    # Here, since gpu.py takes only the questions, where no Hydra is installed.
+    from hocket.cli._compose import compose_run
+
     spec = compose_run([]).model
     if LANGUAGES[name]:
         config = {**spec.language.config, **LANGUAGES[name]}
