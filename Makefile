@@ -84,10 +84,11 @@ pytest: $(DEV_STAMP)  ## the tests alone
 test: lint type arch pytest  ## everything CI runs
 
 bench: $(DEV_STAMP)  ## every script in benchmarks/, then docs/performance.md of what they found
-	@set -e; for script in $(filter-out benchmarks/report.py,$(wildcard benchmarks/*.py)); do \
-		echo "== $$script"; $(BIN)/python "$$script"; \
-	done
-	$(BIN)/python benchmarks/report.py
+	@failed=; for script in $(filter-out benchmarks/report.py,$(wildcard benchmarks/*.py)); do \
+		echo "== $$script"; $(BIN)/python "$$script" || failed="$$failed $$script"; \
+	done; \
+	$(BIN)/python benchmarks/report.py || failed="$$failed report.py"; \
+	test -z "$$failed" || { echo "failed:$$failed; what they found before stays"; exit 1; }
 
 chaos: $(DEV_STAMP)  ## stop runs 200 times and write the tables of docs/reliability.md (nightly)
 	$(BIN)/python -m tests.chaos --kills 200 --minutes 300 --write docs/reliability.md

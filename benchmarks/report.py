@@ -19,9 +19,9 @@ PAGE = HERE.parent / "docs" / "performance.md"
 HEAD = """# Performance
 
 Written by `python benchmarks/report.py` from `benchmarks/results/`; `make bench` measures all of it
-anew. Every figure was measured on CPUs, in float32. Ratios are of runs that took turns on the same
-machine; speeds of different tables are of different days and loads. How peers are driven:
-`benchmarks/peers/`; their pinned environments: `benchmarks/peers/install.sh`.
+anew. Figures are of CPUs, in float32, but for the section on a GPU. Ratios are of runs that took
+turns on the same machine; speeds of different tables are of different days and loads. How peers are
+driven: `benchmarks/peers/`; their pinned environments: `benchmarks/peers/install.sh`.
 """
 Document = dict[str, Any]
 
@@ -78,6 +78,12 @@ def _stall(document: Document) -> float:
     return float(document["median_s"]["behind the next step"])
 
 
+def _on_gpu(document: Document) -> float:
+    """Return the best utilisation of hocket's ways, in percent."""
+    lines = document["summary"]
+    return max(100 * one["utilisation"] for name, one in lines.items() if name != "trainer")
+
+
 TARGETS = (
     Target("full fine-tune, supervised tokens/s", "train", 2.0, _ratio("full", "wall"), BOUND),
     Target("alignment, first epoch", "train", 2.5, _ratio("align", "wall"), BOUND),
@@ -128,6 +134,7 @@ TARGETS = (
         ceiling=True,
         unit="s",
     ),
+    Target("GPU: share of the matrix rate", "gpu", 50, _on_gpu, "see the table below", unit="%"),
 )
 
 
@@ -270,6 +277,54 @@ def loader(document: Document) -> Iterator[str]:
     yield from table(("pictures", "way", "per core and s", "per s", "processes"), rows)
 
 
+def means(document: Document) -> Iterator[str]:
+    """Yield what each technique is worth."""
+    yield (
+        f"{document['date']}, the model `{document['size']}` of `benchmarks/peers/assets.py` "
+        f"({document['parameters'] / 1e6:.0f} M parameters), {document['samples']} samples a step, "
+        f"{document['threads']} thread(s), load {document['load']:.1f}, medians of "
+        f"{document['rounds']} round(s) after one that warms up, with and without in turn. Ratios "
+        "are the time without a technique over the time with it. Difference: the largest of loss "
+        "and gradients, as a share of the largest value where that is above 1. What a step does "
+        "per token is under [how cost grows](#how-cost-grows).\n"
+    )
+    rows = []
+    for one in document["techniques"]:
+        ratios = (f"{one[key]:.2f}" if key in one else "" for key in ("cpu_ratio", "wall_ratio"))
+        apart = f"{one['difference']:.0e}" if "difference" in one else ""
+        said = "; ".join(text for text in (one["verdict"], one.get("note")) if text)
+        rows.append(
+            (one["name"], *ratios, apart, said, f"`{one['tests']}`" if one["tests"] else "")
+        )
+    heads = ("technique", "processor time", "clock", "difference", "verdict", "proven by")
+    yield from table(heads, rows)
+
+
+def gpu(document: Document) -> Iterator[str]:
+    """Yield what a GPU reached."""
+    work = document["parts"].get("work", {})
+    yield (
+        f"{document['date']}, {document['device']}, torch {document['torch']}, size "
+        f"`{document['size']}`, {work.get('parameters', 0) / 1e9:.2f} G parameters, "
+        f"{work.get('samples', 0)} samples a step, {document['seconds']:.0f} s in all. "
+        "Utilisation is the operations of `hocket.plan.trace`, each sample by itself, over the "
+        "rate that large bfloat16 products reached in the same process.\n"
+    )
+    steps, others = [], []
+    for name, one in document["parts"].items():
+        if "step_s" in one:
+            line = document["summary"][name]
+            figures = (line.get(key) for key in ("utilisation", "over_trainer", "loss_from_mask"))
+            shown = ("" if value is None else f"{value:.3g}" for value in figures)
+            peak = f"{one['peak_mb'] / 1e3:.1f}"
+            steps.append((name, f"{one['tokens_per_s']:,.0f}", *shown, peak))
+        else:
+            others.append((name, json.dumps(one)))
+    heads = ("way", "tokens/s", "utilisation", "x Trainer", "loss from mask's", "peak GB")
+    yield from table(heads, steps)
+    yield from table(("part", "found"), others)
+
+
 def flat(document: Document) -> Iterator[str]:
     """Yield the medians of a result that is a table of numbers, or its numbers."""
     known = document.get("medians", document)
@@ -334,7 +389,9 @@ def serve(document: Document) -> Iterator[str]:
 
 SECTIONS: tuple[tuple[str, str, Callable[[Document], Iterator[str]]], ...] = (
     ("Training against peers", "train", train),
+    ("Techniques, one by one", "means", means),
     ("How cost grows", "scaling", scaling),
+    ("On a GPU", "gpu", gpu),
     ("Generation", "engine", engine),
     ("Generation against others, 25 M parameters", "engine_peers", flat),
     ("Server", "serve", serve),
@@ -347,6 +404,12 @@ SECTIONS: tuple[tuple[str, str, Callable[[Document], Iterator[str]]], ...] = (
     ("Memory: predicted and measured", "plan", plan),
     ("Quickstart", "quickstart", flat),
 )
+
+
+ABSENT = {
+    "gpu": "No GPU has been there yet, so there are no figures. The script takes at most 8 minutes "
+    "on one and writes its date and device here; `--size tiny --device cpu` tries it out.\n"
+}
 
 
 def write(results: Path, page: Path) -> None:
@@ -364,7 +427,7 @@ def write(results: Path, page: Path) -> None:
         if name in documents:
             lines += render(documents[name])
         else:
-            lines.append("Not measured here yet.\n")
+            lines.append(ABSENT.get(name, "Not measured here yet.\n"))
     lines.append("[scale](scale.md) plans 8 to 1,024 GPUs.")
     page.write_text("\n".join(lines) + "\n", encoding="ascii")
 
