@@ -8,7 +8,7 @@ that warms up and whose losses and gradients are compared. Prints the ratio in p
 and by the clock, the largest difference of a loss or gradient, and what hocket does. Balanced
 batches and whole runs with the feature cache have scripts of their own, `packing.py` and
 `feature_cache.py`, whose results are shown beside. Writes benchmarks/results/means.json after each
-technique; about 10 processor minutes with the defaults.
+technique; about 15 processor minutes with the defaults, 3 with `--size small`.
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ def test_the_script_for_gpus_does_what_it_says(tmp_path: Path) -> None:
     assert {"engine", "generate"} == set(made["generation"]["2"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_without_a_gpu_nothing_is_measured() -> None:
     before = set((ROOT / "benchmarks" / "results").iterdir())
