@@ -211,16 +211,16 @@ class _Session:
         self._run, self._name, self._model, self._processor = run, name, model, processor
         self._began = time.monotonic()
         self._runtime, self._stop, self._feed = runtime, stop, feed
-        at, self._log, self._saver, self._observer = files.at, files.log, files.saver, files.observer
+        self._log, self._saver, self._observer = files.log, files.saver, files.observer
         self._weights, self._moments = HostCopy(), HostCopy()
         file = run.out / "bad_batches.jsonl" if runtime.is_main else None
         self._on_nan = NotFinite(run.recipe.on_nan, file)
         self._stage = self._with_steps(run.recipe.stages[name])
         names = list(run.recipe.stages)
         earlier = [run.recipe.stages[one].adapters for one in names[: names.index(name)]]
-        self._inherited = set(() if at else model.adapters).union(*earlier)
-        added = adapt(model, name, self._stage, seed=run.recipe.seed, at=at)
-        added |= add_heads(model, self._stage, at)
+        self._inherited = set(() if files.at else model.adapters).union(*earlier)
+        added = adapt(model, name, self._stage, seed=run.recipe.seed, at=files.at)
+        added |= add_heads(model, self._stage, files.at)
         chosen = select_trainable(model, groups_of(self._stage, model), added)
         pack_weights(model, self._stage)
         set_modes(model)
@@ -229,8 +229,8 @@ class _Session:
         live = self._live = Live(model, processor, runtime, run.recipe, run.out, left=left)
         self._optimizer = live.optimizer(chosen, betas=run.recipe.betas)
         self._optimizer.register_step_pre_hook(lambda *_: self._saver.wait_for_copy())
-        if at is not None:
-            read_optimizer(at, self._optimizer)
+        if files.at is not None:
+            read_optimizer(files.at, self._optimizer)
         table = describe_trainable(model, chosen, self._stage)
         if runtime.is_main:
             write_table(run.out, name, table)
