@@ -78,6 +78,17 @@ CASES = [
     Case("s2", "siglip_vision_model", options={"scales": (SIDE, 2 * SIDE)}),
     Case("s2", "eva_clip", options={"scales": (SIDE, 2 * SIDE)}),
     Case("eva_clip", "eva_clip"),
+    Case(
+        "convnext",
+        "convnext",
+        {
+            "image_size": SIDE,
+            "patch_size": 2,
+            "hidden_sizes": [8, 8, 16, 16],
+            "depths": [1] * DEPTH,
+            "layer_scale_init_value": 1.0,
+        },
+    ),
     Case("siglip2_navit", "siglip2_navit"),
     Case(
         "siglip2_navit",

@@ -24,7 +24,7 @@ from hocket.nav.collect import RELABELLED, CollectOptions, collect
 from hocket.nav.environment import NavAction, NavSpec
 from hocket.nav.questions import questions_about, write_questions
 from hocket.nav.rooms.episodes import HELD_OUT, RoomsOptions, Split
-from hocket.nav.rooms.plan import Landmark
+from hocket.nav.rooms.plan import COLOURS, Landmark
 from hocket.nav.rooms.world import RoomsEnv
 from hocket.nav.sights import SightOptions, write_sights
 
@@ -106,8 +106,12 @@ def test_the_reader_asks_as_the_walker_is_asked(tmp_path: Path, prompt: Asking) 
 def test_sights_say_what_is_there(tmp_path: Path) -> None:
     options = SightOptions(pictures=12, per_place=4, drills=5, aloud=True)
     assert write_sights(ROOMS, SPEC, tmp_path, options) == 12
-    sights, goals = rows_of(tmp_path, "sights.json"), rows_of(tmp_path, "goals.json")
-    assert len(sights) == len(goals) == 12
+    shapes, goals = rows_of(tmp_path, "shapes.json"), rows_of(tmp_path, "goals.json")
+    sights = sorted(shapes + rows_of(tmp_path, "sights.json"), key=lambda row: int(row["id"]))
+    assert 0 < len(shapes) < len(sights) == len(goals) == 12
+    # Nothing there tells a shape from its colour.
+    assert not any(f"{colour} " in row["conversations"][1]["value"]
+                   for row in shapes for colour in COLOURS)
     assert len(rows_of(tmp_path, "drills.json")) == 5
     for sight, goal in zip(sights, goals, strict=True):
         seen = llava(sight, root=tmp_path, where="sights").messages[1].text

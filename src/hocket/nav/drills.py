@@ -7,8 +7,10 @@ costs a tenth of the computation of a picture, so the second skill has rows of i
                         {"from": "human", "value": "go to the red ball."},
                         {"from": "gpt", "value": "from - in pink , - - - - leftmost - ..."}]}
 
-The scene cannot be foretold, its marks and all behind them can. Names are
-those of the split train.
+The scene cannot be foretold, its marks and all behind them can. So nothing but how often a word
+follows another is learned of the scene itself, and "red" must not be followed by three shapes of
+four: whoever has learned that there are no red cones does not see one. Here the colours of the
+walks come with no shape at all ("red thing"), and shapes in colours that have them all.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ import numpy as np
 from hocket.nav.captions import NOTHING, SIDES, Place, Scene, aloud, wanted
 from hocket.nav.codec import MOST_REPEATS, sentence
 from hocket.nav.environment import Decision, NavAction
-from hocket.nav.rooms.episodes import HELD_OUT
 from hocket.nav.rooms.instructions import instruct, name
 from hocket.nav.rooms.plan import COLOURS, MORE_COLOURS, WALL_COLOURS, all_pairs
 from hocket.nav.rooms.seeker import ROAMING
@@ -30,6 +31,7 @@ _STEP_DEG = 15
 _DRILLS = 3
 _HALF = 0.5
 _ABSENT_SHARE = 0.3
+_NO_SHAPE = "thing"
 
 _T = TypeVar("_T")
 Pair = tuple[str, str]
@@ -66,7 +68,7 @@ def drill(rng: np.random.Generator) -> tuple[str, str]:
 
 def _make(rng: np.random.Generator) -> tuple[Scene, list[Pair], Pair]:
     """Return a scene, what is in it, and something that is not."""
-    pairs = [one for one in all_pairs(COLOURS + MORE_COLOURS) if one not in HELD_OUT]
+    pairs = [*all_pairs(MORE_COLOURS), *((colour, _NO_SHAPE) for colour in COLOURS)]
     order = _shuffled(pairs, rng)
     if rng.random() < _HALF:
         # What shares a colour or a shape is told apart by the other word only.

@@ -1,10 +1,11 @@
 r"""Pictures with what is in them, exactly: words are learned before walking, as in LLaVA.
 
-Two files about the same pictures, of places where nobody has walked::
+Files about the same pictures, of places where nobody has walked::
 
     OUT/sights.json  {"id": "3", "image": "sights/3.png", "conversations": [
                         {"from": "human", "value": "<image>\nLook for the red ball."},
                         {"from": "gpt", "value": "in pink , - - - - leftmost - red same ..."}]}
+    OUT/shapes.json  the same of places whose things come in colours that have every shape
     OUT/goals.json   {"id": "3", "images": ["sights/1.png", "sights/3.png"], "conversations": [
                         {"from": "human", "value": "<image>\n<image>\ngo to the red ball."},
                         {"from": "gpt", "value": "The next action is turn left 30 degree."}]}
@@ -12,6 +13,9 @@ Two files about the same pictures, of places where nobody has walked::
 Captions are those of `hocket.nav.captions`, steps those of `hocket.nav.rooms.seeker`. As on a walk
 the first picture of a row of ``goals.json`` is from where the walk began, black at its beginning;
 its answer says what is there before it says what to do (``aloud``).
+
+Shapes are learned first where no colour tells them: a colour is seen long before a shape, and as
+long as it is all that is seen, "red" stands for what red things of training are, no cones.
 """
 
 from __future__ import annotations
@@ -41,6 +45,8 @@ _STEP_DEG = 15
 _MOST = 3
 _TRIES = 20
 _PLACES = 2
+# Of so many places in turn the first ones have things in `MORE_COLOURS` only.
+_TURN, _PLAIN = 5, 2
 # Of the pictures: beside a landmark, and before a door where there is one; others are anywhere.
 _NEAR_SHARE, _DOOR_SHARE = 0.3, 0.25
 _NEAR_M = (0.45, 1.4)
@@ -124,25 +130,29 @@ def write_sights(
         (out / "sights").mkdir(parents=True, exist_ok=True)
         write_frame(out / BLACK, np.zeros((spec.height, spec.width, 3), np.uint8))
         sights: list[Row] = []
+        shapes: list[Row] = []
         goals: list[Row] = []
         env = RoomsEnv(rooms, spec)
         place = 0
-        while len(sights) < options.pictures:
+        while len(goals) < options.pictures:
             rng = np.random.default_rng([options.seed, _PLACES, place])
-            episode = make_episode(replace(rooms, more_colours=True), place)
+            plain = place % _TURN < _PLAIN
+            places = replace(rooms, more_colours=True, usual_colours=not plain)
+            episode = make_episode(places, place)
             place += 1
             env.reset(episode)
-            count = min(options.per_place, options.pictures - len(sights))
-            there = [_sight(env, episode, len(sights) + one, out, rng) for one in range(count)]
-            sights += [_look(episode, one, rng) for one in there]
+            count = min(options.per_place, options.pictures - len(goals))
+            there = [_sight(env, episode, len(goals) + one, out, rng) for one in range(count)]
+            (shapes if plain else sights).extend(_look(episode, one, rng) for one in there)
             goals += [_goal(env, episode, one, there, options, rng) for one in there]
-            progress(len(sights), options.pictures)
+            progress(len(goals), options.pictures)
         write_rows(out / "drills.json", drill_rows(options.drills, options.seed))
         write_rows(out / "goals.json", goals)
+        write_rows(out / "shapes.json", shapes)
         write_rows(file, sights)
     except OSError as error:
         raise MachineError(f"{out} cannot be written: {error}. Free space.") from error
-    return len(sights)
+    return len(goals)
 
 
 def _sight(

@@ -61,6 +61,7 @@ class RoomsOptions:
         languages: of their instructions, in turn.
         distinct_colours: whether no colour is twice in a room.
         more_colours: whether things of the split train also come in `MORE_COLOURS`.
+        usual_colours: whether they come in `COLOURS`.
         side_m: width and depth of a place of one room, in metres.
         seed: places of another seed are other places.
     """
@@ -71,6 +72,7 @@ class RoomsOptions:
     languages: tuple[str, ...] = ("en",)
     distinct_colours: bool = False
     more_colours: bool = False
+    usual_colours: bool = True
     side_m: float = 5.0
     seed: int = 0
 
@@ -89,6 +91,11 @@ class RoomsOptions:
                 raise ConfigError(f"languages: no instructions in {language!r}; there are {known}.")
         if not self.levels or not self.languages or self.episodes < 1:
             raise ConfigError("a list of walks needs an episode, a level and a language.")
+        if not self.usual_colours and not (self.more_colours and self.split is Split.TRAIN):
+            raise ConfigError(
+                "usual_colours: without them there are no colours; more_colours of the split train "
+                "are others."
+            )
         if not 4.0 <= self.side_m <= 20.0:
             raise ConfigError(f"side_m: {self.side_m:g} is not between 4 and 20 metres.")
 
@@ -164,7 +171,7 @@ def _plan(options: RoomsOptions, level: int, rng: np.random.Generator) -> Plan:
     if options.split is not Split.VAL_UNSEEN:
         pairs = tuple(pair for pair in pairs if pair not in held)
     if options.more_colours and options.split is Split.TRAIN:
-        pairs += all_pairs(MORE_COLOURS)
+        pairs = all_pairs(MORE_COLOURS) + (pairs if options.usual_colours else ())
     return make_plan(
         int(rng.integers(2**31)),
         rooms={0: 1, 1: 2, 2: 1, 3: 3}[level],
