@@ -10,7 +10,7 @@ First the rooms, where the walk began (``-`` for a black picture) and here; then
 from 45 degrees left to 45 right, always in six words, so that each has its own place in the
 picture: the colour, whether it is the goal's (``same`` or ``other``), the shape, whether the thing
 is the goal (``this`` or ``other``), the direction and how many steps off (3 for more); then the
-door. Behind ``go`` stands where the goal is and, where it is not in sight and the walk is still in
+door. Behind ``go`` stands where the goal is and, where it is behind a door and the walk is still in
 the room it began in, where the door is. Knows words only.
 
 The marks are what makes it learnable: without them a model of three layers has to find a pair of
@@ -102,20 +102,24 @@ def _marked(name: str, goal: str) -> str:
 def wanted(scene: Scene, goal: str, *, began: str, behind_door: bool) -> Place | None:
     """Return what to go to: the goal, the door to its room, or None: it has to be looked for.
 
+    In the room that a walk began in the door comes first: who turns to a goal that is seen through
+    it loses it behind the frame, turns back to the door, sees the goal, and so on for ever.
+
     Args:
         scene: what is in sight.
         goal: name of a landmark.
         began: colour of the room the walk began in; `NOTHING` where it begins here.
         behind_door: whether the goal is in another room than that.
     """
-    if goal in scene.things:
-        return scene.things[goal]
-    return scene.door if behind_door and began in (NOTHING, scene.room) else None
+    before_door = behind_door and began in (NOTHING, scene.room)
+    if before_door and scene.door is not None:
+        return scene.door
+    return scene.things.get(goal)
 
 
 def aloud(scene: Scene, goal: str, *, began: str, behind_door: bool) -> str:
     """Return all that is said before NaVILA's sentence; arguments as of `wanted`."""
     words = f"from {began} {caption(scene, goal)} . go {goal} {scene.things.get(goal, '- -')} ."
-    if goal not in scene.things and behind_door and began in (NOTHING, scene.room):
+    if behind_door and began in (NOTHING, scene.room):
         words += f" {_DOOR} {scene.door or '- -'} ."
     return words

@@ -63,7 +63,7 @@ def drill(rng: np.random.Generator) -> tuple[str, str]:
     goal = name(pair)
     place = wanted(scene, goal, began=began, behind_door=behind)
     said = aloud(scene, goal, began=began, behind_door=behind)
-    return words, f"{said} {sentence(_step(place, goal in scene.things, rng))}"
+    return words, f"{said} {sentence(_step(place, place is scene.things.get(goal), rng))}"
 
 
 def _make(rng: np.random.Generator) -> tuple[Scene, list[Pair], Pair]:

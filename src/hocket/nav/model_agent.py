@@ -38,7 +38,7 @@ class AgentOptions:
     blind: bool = False
     max_new_tokens: int = 96
     temperature: float = 0.0
-    min_p: float = 0.15
+    min_p: float = 0.1
 
 
 class ModelAgent:

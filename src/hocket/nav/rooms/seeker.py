@@ -20,7 +20,7 @@ from hocket.nav.rooms.plan import WALL_COLOURS, Door
 from hocket.nav.rooms.world import RoomsEnv
 
 # Walking on, as a share of the decisions in which nothing that is looked for is in sight.
-ROAMING = 0.2
+ROAMING = 0.12
 # Nearer than this to the middle of the goal it stops; a step too early is still within the radius.
 _NEAR_M = 0.7
 _STEP_M = 0.25
@@ -81,7 +81,7 @@ def seek(
     if place is None:
         roams = rng.random() < ROAMING and _is_open(env)
         return Decision(NavAction.FORWARD if roams else NavAction.LEFT, MOST_REPEATS)
-    if goal in seen.things:
+    if place is seen.things.get(goal):
         if not place.steps:
             return Decision(NavAction.STOP)
         return _toward(env, env.landmarks()[goal][:2], place.steps)
