@@ -24,7 +24,7 @@ from hocket.nav.collect import RELABELLED, CollectOptions, collect
 from hocket.nav.environment import NavAction, NavSpec
 from hocket.nav.questions import questions_about, write_questions
 from hocket.nav.rooms.episodes import HELD_OUT, RoomsOptions, Split
-from hocket.nav.rooms.plan import COLOURS, Landmark
+from hocket.nav.rooms.plan import COLOURS, SHAPES, Landmark
 from hocket.nav.rooms.world import RoomsEnv
 from hocket.nav.sights import SightOptions, write_sights
 
@@ -106,22 +106,42 @@ def test_the_reader_asks_as_the_walker_is_asked(tmp_path: Path, prompt: Asking) 
 def test_sights_say_what_is_there(tmp_path: Path) -> None:
     options = SightOptions(pictures=12, per_place=4, drills=5, aloud=True)
     assert write_sights(ROOMS, SPEC, tmp_path, options) == 12
-    shapes, goals = rows_of(tmp_path, "shapes.json"), rows_of(tmp_path, "goals.json")
-    sights = sorted(shapes + rows_of(tmp_path, "sights.json"), key=lambda row: int(row["id"]))
-    assert 0 < len(shapes) < len(sights) == len(goals) == 12
-    # Nothing there tells a shape from its colour.
-    assert not any(f"{colour} " in row["conversations"][1]["value"]
-                   for row in shapes for colour in COLOURS)
+    sights, goals = (
+        {row["id"]: row for row in rows_of(tmp_path, f"{name}.json")} for name in ("sights", "goals")
+    )
+    shapes = {row["id"]: row for row in rows_of(tmp_path, "shapes.json")}
+    assert shapes.keys().isdisjoint(sights)
+    assert shapes.keys() | sights.keys() == goals.keys()
     assert len(rows_of(tmp_path, "drills.json")) == 5
-    for sight, goal in zip(sights, goals, strict=True):
-        seen = llava(sight, root=tmp_path, where="sights").messages[1].text
+    for number, goal in goals.items():
         asked = llava(goal, root=tmp_path, where="goals")
         assert len([one for one in asked.messages[0].media if isinstance(one, Image)]) == 2
         said = asked.messages[1].text
         assert read_answer(said)
-        # Both are of one picture: they differ in marks only.
-        assert bare(said.partition(" in ")[2].partition(" . go ")[0]) == bare(seen[len("in ") :])
         assert not any(f"{colour} {shape}" in bare(said) for colour, shape in HELD_OUT)
+        there = bare(said.partition(" in ")[2].partition(" . go ")[0])
+        if number in sights:
+            # Both are of one picture: they differ in marks only.
+            seen = llava(sights[number], root=tmp_path, where="sights").messages[1].text
+            assert there == bare(seen[len("in ") :])
+            continue
+        talk = llava(shapes[number], root=tmp_path, where="shapes").messages
+        for question, answer in zip(talk[::2], talk[1::2], strict=True):
+            side = question.text.partition("What is ")[2].rstrip("?")
+            words = answer.text.split()
+            # Nothing there tells a shape from its colour.
+            assert words[0] not in COLOURS
+            if words[0] == "-":
+                assert not any(f"{shape} {side} " in there for shape in SHAPES)
+            else:
+                assert f"{words[0]} {words[1]} {side} {words[2]}" in there
+
+
+def test_decoys_are_no_pair_of_the_tests(tmp_path: Path) -> None:
+    write_sights(ROOMS, SPEC, tmp_path, SightOptions(pictures=60, drills=0))
+    for row in rows_of(tmp_path, "goals.json") + rows_of(tmp_path, "sights.json"):
+        question = row["conversations"][0]["value"]
+        assert not any(f"{colour} {shape}" in question for colour, shape in HELD_OUT)
 
 
 def bare(text: str) -> str:

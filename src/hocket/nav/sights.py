@@ -5,7 +5,9 @@ Files about the same pictures, of places where nobody has walked::
     OUT/sights.json  {"id": "3", "image": "sights/3.png", "conversations": [
                         {"from": "human", "value": "<image>\nLook for the red ball."},
                         {"from": "gpt", "value": "in pink , - - - - leftmost - red same ..."}]}
-    OUT/shapes.json  the same of places whose things come in colours that have every shape
+    OUT/shapes.json  {"id": "1", "image": "sights/1.png", "conversations": [
+                        {"from": "human", "value": "<image>\nWhat is leftmost?"},
+                        {"from": "gpt", "value": "teal cone 2"}, ...]}
     OUT/goals.json   {"id": "3", "images": ["sights/1.png", "sights/3.png"], "conversations": [
                         {"from": "human", "value": "<image>\n<image>\ngo to the red ball."},
                         {"from": "gpt", "value": "The next action is turn left 30 degree."}]}
@@ -14,8 +16,10 @@ Captions are those of `hocket.nav.captions`, steps those of `hocket.nav.rooms.se
 the first picture of a row of ``goals.json`` is from where the walk began, black at its beginning;
 its answer says what is there before it says what to do (``aloud``).
 
-Shapes are learned first where no colour tells them: a colour is seen long before a shape, and as
-long as it is all that is seen, "red" stands for what red things of training are, no cones.
+Shapes come first, in short answers, of which each word counts, and of places whose things come in
+colours that have every shape: a colour is seen long before a shape, and as long as it is all that
+is seen, "red" stands for what red things of training are, no cones. Of the landmarks that are asked
+for some are in sight but for their shape, so that a colour alone finds none.
 """
 
 from __future__ import annotations
@@ -28,18 +32,25 @@ from pathlib import Path
 import numpy as np
 
 from hocket._errors import ConfigError, DataError, MachineError
-from hocket.nav.captions import NOTHING, Scene, aloud, caption
+from hocket.nav.captions import NOTHING, SIDES, Scene, aloud, caption
 from hocket.nav.codec import sentence
 from hocket.nav.collect import Row, write_frame, write_rows
 from hocket.nav.drills import drill_rows
 from hocket.nav.environment import NavSpec, Point
-from hocket.nav.rooms.episodes import RoomsEpisode, RoomsOptions, make_episode, toward
+from hocket.nav.rooms.episodes import (
+    HELD_OUT,
+    RoomsEpisode,
+    RoomsOptions,
+    make_episode,
+    toward,
+)
 from hocket.nav.rooms.instructions import name
-from hocket.nav.rooms.plan import WALL_COLOURS, Landmark
+from hocket.nav.rooms.plan import SHAPES, WALL_COLOURS, Landmark
 from hocket.nav.rooms.seeker import scene, seek
 from hocket.nav.rooms.world import RoomsEnv
 
 QUESTION = "Look for the {}."
+NAMING = "What is {}?"
 BLACK = "black.png"
 _STEP_DEG = 15
 _MOST = 3
@@ -54,6 +65,8 @@ _DOOR_M = (0.2, 2.2)
 _AWRY_DEG = 40.0
 # Of the rows: at the beginning of a walk, and with a goal behind the door.
 _FIRST_SHARE, _BEHIND_SHARE, _SEEN_SHARE = 0.25, 0.7, 0.7
+# Of those in sight that are asked for: another shape in their colour.
+_DECOY_SHARE = 0.35
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +156,10 @@ def write_sights(
             env.reset(episode)
             count = min(options.per_place, options.pictures - len(goals))
             there = [_sight(env, episode, len(goals) + one, out, rng) for one in range(count)]
-            (shapes if plain else sights).extend(_look(episode, one, rng) for one in there)
+            if plain:
+                shapes += [_naming(one, rng) for one in there]
+            else:
+                sights += [_look(episode, one, rng) for one in there]
             goals += [_goal(env, episode, one, there, options, rng) for one in there]
             progress(len(goals), options.pictures)
         write_rows(out / "drills.json", drill_rows(options.drills, options.seed))
@@ -207,6 +223,20 @@ def _stand(env: RoomsEnv, count: int, rng: np.random.Generator) -> None:
     env.stand(best[1], best[2])
 
 
+def _naming(sight: _Sight, rng: np.random.Generator) -> Row:
+    """Return a row that names what stands in some directions, one of them empty."""
+    there = {place.turn_deg: f"{key} {place.steps}" for key, place in sight.scene.things.items()}
+    empty = [turn for turn in SIDES if turn not in there]
+    turns = [*there, *(empty and [empty[int(rng.integers(len(empty)))]])]
+    talk = []
+    for at in rng.permutation(len(turns)):
+        turn = turns[int(at)]
+        question = ("" if talk else "<image>\n") + NAMING.format(SIDES[turn])
+        talk.append({"from": "human", "value": question})
+        talk.append({"from": "gpt", "value": there.get(turn, "- - -")})
+    return {"id": str(sight.number), "images": [sight.path], "conversations": talk}
+
+
 def _look(episode: RoomsEpisode, sight: _Sight, rng: np.random.Generator) -> Row:
     """Return a row of what is in sight, marked for a landmark of the place."""
     goal = name(_asked(episode.plan.landmarks, sight, rng).pair)
@@ -243,10 +273,15 @@ def _goal(
 
 
 def _asked(things: Sequence[Landmark], sight: _Sight, rng: np.random.Generator) -> Landmark:
-    """Return a landmark to ask for, mostly one that is in sight."""
+    """Return a landmark to ask for, mostly one that is in sight, or is but for its shape."""
     seen = [one for one in things if name(one.pair) in sight.scene.things]
     chosen = seen if seen and rng.random() < _SEEN_SHARE else things
-    return chosen[int(rng.integers(len(chosen)))]
+    one = chosen[int(rng.integers(len(chosen)))]
+    if chosen is not seen or rng.random() >= _DECOY_SHARE:
+        return one
+    decoys = [replace(one, shape=shape) for shape in SHAPES if shape != one.shape]
+    decoys = [other for other in decoys if other.pair not in HELD_OUT]
+    return decoys[int(rng.integers(len(decoys)))]
 
 
 def _row(number: int, paths: Sequence[str], question: str, answer: str) -> Row:
