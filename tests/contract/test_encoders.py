@@ -47,6 +47,7 @@ class Case(NamedTuple):
 
 SPARE = {key: value for key, value in SMALL.items() if key != "image_size"}
 FLAT = {key: value for key, value in SMALL.items() if key != "intermediate_size"}
+PLAIN = ("image_size", "patch_size", "hidden_size", "num_hidden_layers")
 SIGHTS = [
     {"model_type": "siglip_vision_model", "config": SMALL, "layer": -2},
     {"model_type": "eva_clip", "config": SMALL | {"image_size": 24}},
@@ -78,17 +79,7 @@ CASES = [
     Case("s2", "siglip_vision_model", options={"scales": (SIDE, 2 * SIDE)}),
     Case("s2", "eva_clip", options={"scales": (SIDE, 2 * SIDE)}),
     Case("eva_clip", "eva_clip"),
-    Case(
-        "convnext",
-        "convnext",
-        {
-            "image_size": SIDE,
-            "patch_size": 2,
-            "hidden_sizes": [8, 8, 16, 16],
-            "depths": [1] * DEPTH,
-            "layer_scale_init_value": 1.0,
-        },
-    ),
+    Case("plain_conv", "plain_conv", {key: SMALL[key] for key in PLAIN}),
     Case("siglip2_navit", "siglip2_navit"),
     Case(
         "siglip2_navit",
@@ -299,7 +290,11 @@ def test_pictures_of_another_size_are_refused(case: Case) -> None:
             one.encode(other, spans)
 
 
-OWN = [case for case in CASES if case.model_type in ("eva_clip", "siglip2_navit", "fused")]
+OWN = [
+    case
+    for case in CASES
+    if case.model_type in ("eva_clip", "siglip2_navit", "fused", "plain_conv")
+]
 
 
 @pytest.mark.parametrize("case", OWN, ids=name)
@@ -379,6 +374,7 @@ def test_composites_of_own_towers_open_again_in_a_fresh_process(tmp_path: Path) 
         "eva_clip": ("image_fixed", PartSpec(kind="mlp")),
         "siglip2_navit": ("image_native", words),
         "fused": ("image_fixed", PartSpec(kind="mlp")),
+        "plain_conv": ("image_fixed", PartSpec(kind="mlp")),
     }
     expected, paths = [], []
     for model_type, (layout, connector) in wanted.items():

@@ -82,7 +82,7 @@ def test_a_model_is_trained_and_walks(tmp_path: Path) -> None:
     data, run, out = tmp_path / "rooms", tmp_path / "run", tmp_path / "nav"
     few = ["--walks", "3", "--sights", "8", "--drills", "8"]
     assert hocket(["nav", "collect", str(data), "--aloud", *few]) == 0
-    names = ("drills", "shapes", "sights", "goals", "walks")
+    names = ("drills", "shapes", "names", "sights", "goals", "walks")
     paths = [
         word
         for name in names

@@ -5,7 +5,8 @@ Files about the same pictures, of places where nobody has walked::
     OUT/sights.json  {"id": "3", "image": "sights/3.png", "conversations": [
                         {"from": "human", "value": "<image>\nLook for the red ball."},
                         {"from": "gpt", "value": "in pink , - - - - leftmost - red same ..."}]}
-    OUT/shapes.json  {"id": "1", "image": "sights/1.png", "conversations": [
+    OUT/shapes.json  the same of places whose things come in colours that have every shape
+    OUT/names.json   {"id": "1", "image": "sights/1.png", "conversations": [
                         {"from": "human", "value": "<image>\nWhat is leftmost?"},
                         {"from": "gpt", "value": "teal cone 2"}, ...]}
     OUT/goals.json   {"id": "3", "images": ["sights/1.png", "sights/3.png"], "conversations": [
@@ -16,10 +17,10 @@ Captions are those of `hocket.nav.captions`, steps those of `hocket.nav.rooms.se
 the first picture of a row of ``goals.json`` is from where the walk began, black at its beginning;
 its answer says what is there before it says what to do (``aloud``).
 
-Shapes come first, in short answers, of which each word counts, and of places whose things come in
-colours that have every shape: a colour is seen long before a shape, and as long as it is all that
-is seen, "red" stands for what red things of training are, no cones. Of the landmarks that are asked
-for some are in sight but for their shape, so that a colour alone finds none.
+Places whose things come in colours that have every shape come first: a colour is seen long before a
+shape, and as long as it is all that is seen, "red" stands for what red things of training are, no
+cones. In their short names every word counts. Of the landmarks that are asked for some are in sight
+but for their shape, so that a colour alone finds none.
 """
 
 from __future__ import annotations
@@ -144,6 +145,7 @@ def write_sights(
         write_frame(out / BLACK, np.zeros((spec.height, spec.width, 3), np.uint8))
         sights: list[Row] = []
         shapes: list[Row] = []
+        names: list[Row] = []
         goals: list[Row] = []
         env = RoomsEnv(rooms, spec)
         place = 0
@@ -156,15 +158,14 @@ def write_sights(
             env.reset(episode)
             count = min(options.per_place, options.pictures - len(goals))
             there = [_sight(env, episode, len(goals) + one, out, rng) for one in range(count)]
-            if plain:
-                shapes += [_naming(one, rng) for one in there]
-            else:
-                sights += [_look(episode, one, rng) for one in there]
+            (shapes if plain else sights).extend(_look(episode, one, rng) for one in there)
+            names += [_naming(one, rng) for one in there if plain]
             goals += [_goal(env, episode, one, there, options, rng) for one in there]
             progress(len(goals), options.pictures)
         write_rows(out / "drills.json", drill_rows(options.drills, options.seed))
         write_rows(out / "goals.json", goals)
         write_rows(out / "shapes.json", shapes)
+        write_rows(out / "names.json", names)
         write_rows(file, sights)
     except OSError as error:
         raise MachineError(f"{out} cannot be written: {error}. Free space.") from error
