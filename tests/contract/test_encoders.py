@@ -163,7 +163,8 @@ def drawn(case: Case) -> Made:
     tower = kind.build(config)
     for value in tower.parameters():  # a zero or a one hides mistakes
         if value.is_floating_point():
-            value.data = 0.5 * torch.randn_like(value) / math.sqrt(value.shape[-1]) + value
+            fan_in = value[0].numel() if value.ndim > 1 else len(value)
+            value.data = 0.5 * torch.randn_like(value) / math.sqrt(max(1, fan_in)) + value
     return Made(kind, config, tower.eval(), ANYTHING | case.options)
 
 

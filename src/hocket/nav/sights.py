@@ -229,7 +229,7 @@ def _naming(sight: _Sight, rng: np.random.Generator) -> Row:
     there = {place.turn_deg: f"{key} {place.steps}" for key, place in sight.scene.things.items()}
     empty = [turn for turn in SIDES if turn not in there]
     turns = [*there, *(empty and [empty[int(rng.integers(len(empty)))]])]
-    talk = []
+    talk: list[dict[str, str]] = []
     for at in rng.permutation(len(turns)):
         turn = turns[int(at)]
         question = ("" if talk else "<image>\n") + NAMING.format(SIDES[turn])

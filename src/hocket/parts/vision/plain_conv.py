@@ -11,6 +11,7 @@ Letters: U pictures, S side of a picture in pixels, P positions, C width, H and 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from einops import rearrange
@@ -71,7 +72,7 @@ class PlainConvModel(PreTrainedModel):  # type: ignore[misc] # transformers ship
         count = _halvings(config)
         widths = [3, *(config.hidden_size * (one + 1) // count for one in range(count))]
         first: list[nn.Module] = []
-        for wide, wider in zip(widths, widths[1:], strict=False):
+        for wide, wider in pairwise(widths):
             first += [nn.Conv2d(wide, wider, kernel_size=3, stride=2, padding=1), nn.GELU()]
         self.first = nn.Sequential(*first)
         self.layers = nn.ModuleList(
@@ -117,7 +118,7 @@ def _halvings(config: PreTrainedConfig) -> int:
         ConfigError: not so often that nothing is left over.
     """
     size, patch = int(config.image_size), int(config.patch_size)
-    if patch < 2 or patch & (patch - 1) or size % patch:  # noqa: PLR2004 # no halving makes one
+    if patch < 2 or patch & (patch - 1) or size % patch:
         raise ConfigError(
             f"'plain_conv': patch_size is {patch} of {size} pixels, expected 2, 4, 8 or another "
             "power of two that divides them."
