@@ -52,7 +52,7 @@ def check_stages(
 def _check_model(stage: Stage, model: HocketForConditionalGeneration) -> None:
     groups = groups_of(stage, model)
     assign(groups, [base_name(name) for name, _ in model.named_parameters()])
-    if not groups and not stage.adapters:
+    if not (groups or stage.adapters or stage.loss.heads):
         raise ConfigError("nothing trains. Give the stage a trainable group or an adapter.")
     for adapter, spec in stage.adapters.items():
         check_format(adapter, spec)

@@ -140,9 +140,8 @@ def _train_locked(
     """Run or resume every stage in a folder that no other process writes into."""
     known = TowerHashes(cache_dir() / FEATURES).all_known(model)
     names, dtype = list(run.recipe.stages), computed_in(run.recipe)
-    state, at = resume(
-        run.out / "checkpoints", names, model, processor, towers=known, compute_dtype=dtype
-    )
+    folder = run.out / "checkpoints"
+    state, at = resume(folder, names, model, processor, towers=known, compute_dtype=dtype)
     state, at = begin_alone(run.recipe, state, at, model, say=run.on_note)
     feed = Feed(
         data=run.data,
@@ -168,9 +167,8 @@ def _train_locked(
             if state.stage != name:
                 state = TrainState(name, tokens_seen=state.tokens_seen, seconds=state.seconds)
                 at = None
-            session = _Session(
-                run, name, model, processor, runtime, stop, feed, _Files(log, saver, at, observer)
-            )
+            files = _Files(log, saver, at, observer)
+            session = _Session(run, name, model, processor, runtime, stop, feed, files)
             state = session.fit(state, [lock.touch, log, observer, *hooks])
             # A stage forks its workers while no thread writes.
             saver.wait()

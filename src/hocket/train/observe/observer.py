@@ -81,7 +81,9 @@ class Observer:
         self._names = list(recipe.stages)
         self._board = Board(out, recipe.stages, look.config)
         self._asked = look.previews if look.previews and look.previews.questions else None
-        if self._asked and recipe.sharding is Sharding.FSDP:
+        if recipe.sharding is Sharding.DEEPSPEED:
+            self._asked = None
+        elif self._asked and recipe.sharding is Sharding.FSDP:
             answer = partial(answer_in_shares, runtime=runtime, most_tokens=MOST_NEW_TOKENS)
             self._asked = replace(self._asked, answer=answer)
         records = recipe.monitor_step > 0 or look.debug is not None
