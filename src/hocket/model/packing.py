@@ -48,7 +48,7 @@ def isolate_samples(
         attend_together(model)
     elif attend_alone(model):
         try:
-            packed_matches_unpacked(model)
+            return packed_matches_unpacked(model, processor, features=features)
         except _REFUSALS:
             attend_together(model)
     return packed_matches_unpacked(model, processor, features=features)
