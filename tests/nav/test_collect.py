@@ -128,6 +128,9 @@ def test_sights_say_what_is_there(tmp_path: Path) -> None:
             continue
         talk = llava(names[number], root=tmp_path, where="names").messages
         for question, answer in zip(talk[::2], talk[1::2], strict=True):
+            if "door" in question.text:
+                assert f" the door {answer.text}".replace("- -", "") in f" {there} "
+                continue
             side = question.text.partition("What is ")[2].rstrip("?")
             words = answer.text.split()
             # Nothing there tells a shape from its colour.

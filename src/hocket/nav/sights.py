@@ -52,6 +52,7 @@ from hocket.nav.rooms.world import RoomsEnv
 
 QUESTION = "Look for the {}."
 NAMING = "What is {}?"
+DOOR = "Where is the door?"
 BLACK = "black.png"
 _STEP_DEG = 15
 _MOST = 3
@@ -225,16 +226,17 @@ def _stand(env: RoomsEnv, count: int, rng: np.random.Generator) -> None:
 
 
 def _naming(sight: _Sight, rng: np.random.Generator) -> Row:
-    """Return a row that names what stands in some directions, one of them empty."""
+    """Return a row that names what stands in some directions, one of them empty, and the door."""
     there = {place.turn_deg: f"{key} {place.steps}" for key, place in sight.scene.things.items()}
     empty = [turn for turn in SIDES if turn not in there]
     turns = [*there, *(empty and [empty[int(rng.integers(len(empty)))]])]
+    asked = [(NAMING.format(SIDES[turn]), there.get(turn, "- - -")) for turn in turns]
+    asked.append((DOOR, str(sight.scene.door or "- -")))
     talk: list[dict[str, str]] = []
-    for at in rng.permutation(len(turns)):
-        turn = turns[int(at)]
-        question = ("" if talk else "<image>\n") + NAMING.format(SIDES[turn])
-        talk.append({"from": "human", "value": question})
-        talk.append({"from": "gpt", "value": there.get(turn, "- - -")})
+    for at in rng.permutation(len(asked)):
+        question, answer = asked[int(at)]
+        talk.append({"from": "human", "value": ("" if talk else "<image>\n") + question})
+        talk.append({"from": "gpt", "value": answer})
     return {"id": str(sight.number), "images": [sight.path], "conversations": talk}
 
 
