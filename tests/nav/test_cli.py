@@ -80,7 +80,7 @@ def test_rows_are_not_collected_from_what_is_tested_on(
 def test_a_model_is_trained_and_walks(tmp_path: Path) -> None:
     """The whole recipe in a few steps: that it learns is measured in docs/navigation.md."""
     data, run, out = tmp_path / "rooms", tmp_path / "run", tmp_path / "nav"
-    few = ["--walks", "3", "--sights", "8", "--drills", "8"]
+    few = ["--walks", "3", "--sights", "24", "--drills", "8"]
     assert hocket(["nav", "collect", str(data), "--aloud", *few]) == 0
     names = ("drills", "shapes", "names", "sights", "goals", "walks")
     paths = [
