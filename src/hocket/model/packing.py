@@ -46,11 +46,14 @@ def isolate_samples(
     """
     if compiled:
         attend_together(model)
-    elif attend_alone(model):
+    elif attend_alone(model, always=True):
         try:
-            return packed_matches_unpacked(model, processor, features=features)
+            found = packed_matches_unpacked(model, processor, features=features)
         except _REFUSALS:
             attend_together(model)
+        else:
+            attend_alone(model)
+            return found
     return packed_matches_unpacked(model, processor, features=features)
 
 
