@@ -29,8 +29,7 @@ ALWAYS = "hocket_documents_always"
 PLAIN = "sdpa"
 
 LONG_ROW_TOKENS = 512
-"""On shorter rows the calls cost more than the pairs: the quickstart, with samples of 30 tokens in
-rows of 256, trained for 5:20 in place of 4:41."""
+"""On shorter rows there is little to win: the pairs of 256 tokens cost about what the calls do."""
 
 Documents = list[list[int]]
 """Tokens of each sample of each row, in order."""
