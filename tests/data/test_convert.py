@@ -137,14 +137,14 @@ def bytes_of(where: Where) -> bytes:
 @pytest.mark.parametrize("container", ["webdataset", "parquet"])
 @pytest.mark.parametrize("to", ["llava", "vila", "sharegpt", "openai", "ovis", "caption", "navila"])
 def test_a_video_of_frames_keeps_its_times_inside(
-    to: str, container: str, data: Path, tmp_path: Path
+    to: str, container: str, seeable: Path, tmp_path: Path
 ) -> None:
-    frames = [Where.of_path(data / "images" / name) for name in ("a.png", "b.png", "a.png")]
+    frames = [Where.of_path(seeable / "images" / name) for name in ("a.png", "b.png", "a.png")]
     films = [
         Video.from_frames(frames),
         Video.from_frames(frames, fps=2.0),
         Video.from_frames(frames, times=[0.0, 0.4, 3.0]),
-        Video.from_path(data / "video/a.mp4"),
+        Video.from_path(seeable / "video/a.mp4"),
     ]
     rows = Memory([asked(str(at), film) for at, film in enumerate(films)])
     out = tmp_path / "out"
@@ -156,9 +156,26 @@ def test_a_video_of_frames_keeps_its_times_inside(
         kept = [where.data for where in again.pictures]
         assert kept == [where.path.read_bytes() for where in film.pictures]
         assert again.where.data == (film.where.path and film.where.path.read_bytes())
-    jsonl = tmp_path / "no.jsonl"
+    inside, jsonl = opened(out, to, container), tmp_path / "back.jsonl"
     with pytest.raises(DataError, match="no file of its own"):
-        convert(job_of(opened(out, to, container), jsonl, to, container="jsonl"))
+        convert(job_of(inside, jsonl, to, container="jsonl"))
+    store = Copied(tmp_path, "media")
+    convert(job_of(inside, jsonl, to, container="jsonl", store=store))
+    convert(job_of(opened(jsonl, to, "jsonl"), tmp_path / "there.json", to))
+    for file, source in ((jsonl, "jsonl"), (tmp_path / "there.json", "json")):
+        assert [seen(one) for one in opened(file, to, source)] == [seen(one) for one in rows]
+
+
+def test_the_rate_of_vilas_frames_stands_beside_a_plain_list(data: Path, tmp_path: Path) -> None:
+    # Not in the order of their names, so not the folder as a whole.
+    frames = [data / "images" / name for name in ("b.png", "a.png")]
+    out = tmp_path / "o.json"
+    for fps, told in ((1.0, {}), (2.0, {"fps": 2.0})):
+        convert(job_of(Memory([asked("1", Video.from_frames(frames, fps=fps))]), out, "vila"))
+        (written,) = json.loads(out.read_text())
+        assert written["video"] == ["in/images/b.png", "in/images/a.png"]
+        assert {key: written[key] for key in ("fps",) if key in written} == told
+        out.unlink()
 
 
 def asked(name: str, medium: Video) -> Conversation:

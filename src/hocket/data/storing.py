@@ -13,7 +13,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,11 +92,11 @@ class InPlace:
         whole = _whole_folder(video)
         if whole is not None:
             return self._whole(video, self._path(whole))
-        _refuse_rates(video, at)
         paths = [self._path(_file_of(one, at)) for one in video.pictures]
-        found = Video.from_frames([self.root / path for path in paths], fps=video.picture_fps)
+        files = [self.root / path for path in paths]
+        found = Video.from_frames(files, fps=video.picture_fps, times=video.times)
         self.moved[identity(video)] = identity(found)
-        return paths
+        return _paths(paths, video)
 
     def _whole(self, video: Video, path: str) -> str:
         found = Video.from_folder(self.root / path, fps=video.picture_fps)
@@ -144,11 +144,11 @@ class Copied:
             whole = _whole_folder(medium)
             if whole is not None:
                 return self._whole(medium, whole)
-            _refuse_rates(medium, at)
             paths = [self._copy(Image(one), at) for one in medium.pictures]
-            found = Video.from_frames([self.root / one for one in paths], fps=medium.picture_fps)
+            files = [self.root / one for one in paths]
+            found = Video.from_frames(files, fps=medium.picture_fps, times=medium.times)
             self.moved[key] = identity(found)
-            return paths
+            return _paths(paths, medium)
         path = self._copy(medium, at)
         self.moved[key] = (kind_of(medium), "path", str(self.root / path))
         return path
@@ -234,9 +234,7 @@ class Packed:
             {"bytes": data, "path": f"{_hash(data)}.{ending_of(data, one)}"}
             for data, one in zip(held, pictures, strict=True)
         ]
-        rate = {} if video.picture_fps == 1.0 else {"fps": video.picture_fps}
-        times = {} if video.times is None else {"times": video.times.tolist()}
-        return {"frames": frames, **rate, **times}
+        return _frames(frames, video)
 
 
 def encoded(medium: Medium, at: str) -> bytes:
@@ -296,12 +294,17 @@ def put_folder(place: Path, target: Path) -> None:
         shutil.rmtree(place)
 
 
-def _refuse_rates(video: Video, at: str) -> None:
-    if video.times is not None:
-        raise DataError(
-            f"{at}: its pictures have times of their own, which a list of paths does not hold. "
-            f"Keep the whole folder of frames."
-        )
+def _frames(pictures: Sequence[object], video: Video) -> dict[str, object]:
+    """Return the object that stands for a video of pictures: they, and when they are shown."""
+    rate = {} if video.picture_fps == 1.0 else {"fps": video.picture_fps}
+    times = {} if video.times is None else {"times": video.times.tolist()}
+    return {"frames": [*pictures], **rate, **times}
+
+
+def _paths(paths: list[str], video: Video) -> Reference:
+    """Return a list, as everybody writes it, where the pictures are one a second."""
+    found = _frames(paths, video)
+    return paths if found.keys() == {"frames"} else found
 
 
 def _file_of(where: Where, at: str) -> Path:

@@ -161,6 +161,26 @@ def test_a_list_of_pictures_is_one_video_and_a_list_of_videos_is_several(root: P
     assert [paths_of(medium, root) for medium in read(row, root).media()] == ["video/a.mp4"] * 2
 
 
+@pytest.mark.parametrize(
+    ("video", "message"),
+    [
+        ({"frames": []}, r"'frames' of 'video' holds \[\], expected a list of at least one"),
+        ({"frames": "a.png"}, "'frames' of 'video' holds 'a.png'"),
+        ({"frames": ["images/a.png", 3]}, "'video.frames' holds a number"),
+        ({"frames": ["images/a.png"], "fps": 0}, "'fps' of 'video' is 0.0, expected frames per"),
+        ({"frames": ["images/a.png"], "fps": "fast"}, "'fps' of 'video' holds text"),
+        ({"frames": ["images/a.png"], "times": [0, 1]}, r"'times' of 'video' \(2\) are not one"),
+        ({"frames": ["images/a.png"] * 2, "times": [1, 0]}, r"do not grow: \[1, 0\]"),
+        ({"frames": ["images/a.png"], "times": [float("nan")]}, "'times' of 'video' holds a num"),
+    ],
+)
+def test_frames_that_say_their_times_wrongly_are_named(
+    root: Path, video: Any, message: str
+) -> None:
+    with pytest.raises(ReaderError, match=rf"data\.json row 41.*{message}"):
+        read(ask("<video>", video=video), root)
+
+
 def test_other_keys_are_kept_and_empty_media_are_none(root: Path) -> None:
     row = {"conversations": TURNS, "image": None, "audios": [], "task": "t", "answers": ["1"]}
     conversation = read(row, root)

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePath
 
 from hocket._errors import ReaderError
@@ -269,11 +271,11 @@ def _described(value: Mapping[str, object], key: str, at: str) -> Frames:
     listed, times = value["frames"], value.get("times")
     if not isinstance(listed, list) or not listed:
         raise ReaderError(
-            f"{at}: 'frames' of '{key}' is {kind_of(listed)}, expected a list of pictures. "
-            f"Add them or remove the row."
+            f"{at}: 'frames' of '{key}' holds {short(listed)}, expected a list of at least one "
+            f"picture. Add them or remove the row."
         )
     pictures = tuple(reference_of(one, f"{key}.frames", at) for one in listed)
-    fps = None if value.get("fps") is None else _number(value["fps"], f"{at}: 'fps' of '{key}'")
+    fps = None if value.get("fps") is None else _rate(value["fps"], f"{at}: 'fps' of '{key}'")
     if times is None:
         return Frames(pictures, fps)
     if not isinstance(times, list) or len(times) != len(pictures):
@@ -282,11 +284,21 @@ def _described(value: Mapping[str, object], key: str, at: str) -> Frames:
             f"{at}: 'times' of '{key}' ({count}) are not one for each of the {len(pictures)} "
             f"frames. Correct them or leave them out."
         )
-    return Frames(pictures, fps, tuple(_number(one, f"{at}: 'times' of '{key}'") for one in times))
+    seconds = tuple(_number(one, f"{at}: 'times' of '{key}'") for one in times)
+    if any(later <= earlier for earlier, later in pairwise(seconds)):
+        raise ReaderError(f"{at}: 'times' of '{key}' do not grow: {short(times)}. Sort them.")
+    return Frames(pictures, fps, seconds)
+
+
+def _rate(value: object, at: str) -> float:
+    rate = _number(value, at)
+    if rate <= 0:
+        raise ReaderError(f"{at} is {rate}, expected frames per second above 0. Correct it.")
+    return rate
 
 
 def _number(value: object, at: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ReaderError(f"{at} holds {kind_of(value)}, expected a number. Correct it.")
     return float(value)
 

@@ -71,6 +71,13 @@ def media_values(found: Found, *, listed: bool) -> dict[str, object]:
     return values
 
 
+def bare_frames(video: Reference, fps: float) -> Reference:
+    """Return the list of a video's pictures if a rate is all that is said of them."""
+    if isinstance(video, Mapping) and video.keys() == {"frames", "fps"} and video["fps"] == fps:
+        return [*video["frames"]]
+    return video
+
+
 def plain_frames(videos: Sequence[Reference]) -> list[object]:
     """Return the pictures of a single video whose frames are one a second, else nothing."""
     if len(videos) != 1:

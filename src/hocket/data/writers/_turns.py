@@ -13,6 +13,7 @@ from hocket.chat.readers._turns import PLACE
 from hocket.data.writers import Refer, Written
 from hocket.data.writers._rows import (
     MEDIA_KEYS,
+    bare_frames,
     is_learned,
     kind_of,
     media_values,
@@ -105,6 +106,7 @@ def llava_row(
     *,
     own: tuple[str, ...] = (),
     frames_key: str = "",
+    fps: float = 1.0,
     more: Mapping[str, Json] | None = None,
 ) -> Written:
     """Return a row of LLaVA's keys.
@@ -114,6 +116,7 @@ def llava_row(
         refer: says what the row calls its media.
         own: keys that the format reads besides ``conversations`` and the media.
         frames_key: key of a single video that is kept as pictures; empty means ``video``.
+        fps: rate of pictures that the row itself says, so that its videos need not.
         more: further keys of the row.
 
     Raises:
@@ -122,6 +125,8 @@ def llava_row(
     refuse_tools(conversation)
     turns = write_turns(conversation)
     found = refer_all(conversation, refer)
+    if not refer.packed:
+        found["video"] = [bare_frames(one, fps) for one in found["video"]]
     media = media_values(found, listed=refer.listed)
     frames = plain_frames(found["video"]) if frames_key else []
     if frames:

@@ -81,7 +81,7 @@ def _part(
     if refer.listed or refer.packed:
         listed.setdefault(f"{kind}s", []).append(reference)
         return {"type": kind}
-    if isinstance(reference, list):
+    if isinstance(reference, list | Mapping):
         return {"type": kind, kind: reference}
     return {"type": f"{kind}_url", f"{kind}_url": {"url": reference}}
 

@@ -32,6 +32,6 @@ def vila(conversation: Conversation, refer: Refer) -> Written:
         )
     rate = next(iter(rates), 1.0)
     if rate == conversation.meta.get("fps", 1.0):
-        return llava_row(conversation, refer, own=_OWN)
-    row = llava_row(conversation, refer, own=_OWN, more={"fps": rate}).row
+        return llava_row(conversation, refer, own=_OWN, fps=rate)
+    row = llava_row(conversation, refer, own=_OWN, fps=rate, more={"fps": rate}).row
     return Written(row, replace(conversation, meta={**conversation.meta, "fps": rate}))
