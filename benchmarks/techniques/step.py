@@ -39,7 +39,7 @@ def documents(bench: Bench) -> Pair:
         try:
             return bench.step(bench.packed)
         finally:
-            attend_alone(bench.model, always=True)
+            attend_alone(bench.model)
 
     return Pair(lambda: bench.step(bench.packed), masked)
 

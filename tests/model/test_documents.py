@@ -10,7 +10,6 @@ from torch import nn
 from hocket.model.build import Built, build
 from hocket.model.documents import (
     IMPLEMENTATION,
-    LONG_ROW_TOKENS,
     PLAIN,
     attend_alone,
     attend_together,
@@ -42,7 +41,7 @@ def test_loss_and_gradients_are_those_of_the_mask(language: str) -> None:
     found = []
     for alone in (False, True):
         if alone:
-            assert attend_alone(model, always=True)
+            assert attend_alone(model)
         model.zero_grad()
         output = model(**batch, loss_only=True)
         output.loss.backward()
@@ -60,7 +59,7 @@ def test_loss_and_gradients_are_those_of_the_mask(language: str) -> None:
 
 def test_attention_works_on_samples_and_not_on_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
     model, processor = composite("llama")
-    assert attend_alone(model, always=True)
+    assert attend_alone(model)
     examples = [processor.encode(one) for one in mixed()]
     batch = inputs(pack_batch([examples], pad_id=0))
     lengths = [len(one.outline.input_ids) for one in examples]
@@ -86,7 +85,7 @@ def test_padded_rows_and_generation_are_as_before() -> None:
     with torch.inference_mode():
         before = model(**padded).logits
         ids = model.generate(**padded, max_new_tokens=4, do_sample=False)
-        assert attend_alone(model, always=True)
+        assert attend_alone(model)
         real = padded["attention_mask"].bool()
         assert (model(**padded).logits[real] - before[real]).abs().max() <= 1e-6
         assert model.generate(**padded, max_new_tokens=4, do_sample=False).equal(ids)
@@ -94,7 +93,7 @@ def test_padded_rows_and_generation_are_as_before() -> None:
 
 def test_a_row_that_goes_on_where_another_ended_is_masked() -> None:
     model, _ = composite("llama")
-    assert attend_alone(model, always=True)
+    assert attend_alone(model)
     embeds = torch.zeros(1, 4, 8)
     language = model.model.language_model
     assert find_documents(language, embeds, torch.tensor([[3, 4, 0, 1]])) is None
@@ -130,15 +129,3 @@ def test_a_language_model_that_does_not_hand_the_bounds_on_keeps_its_mask() -> N
         layer.self_attn.forward = forward
     assert isolate_samples(model, processor) <= 1e-5
     assert model.config.text_config._attn_implementation == PLAIN
-
-
-def test_short_rows_keep_the_mask() -> None:
-    model, _ = composite("llama")
-    assert attend_alone(model)
-    language, places = model.model.language_model, torch.arange(LONG_ROW_TOKENS // 2)
-    short = torch.cat([places, places[:-1]])[None]
-    assert find_documents(language, torch.zeros(1, short.shape[1], 8), short) is None
-    long = torch.cat([places, places])[None]
-    assert find_documents(language, torch.zeros(1, LONG_ROW_TOKENS, 8), long) == [
-        [LONG_ROW_TOKENS // 2] * 2
-    ]

@@ -23,37 +23,30 @@ from transformers.masking_utils import sdpa_mask
 IMPLEMENTATION = "hocket_documents"
 """Name of the attention function in transformers' AttentionInterface."""
 
-ALWAYS = "hocket_documents_always"
-"""The same for rows of any length."""
-
 PLAIN = "sdpa"
-
-LONG_ROW_TOKENS = 512
-"""On shorter rows there is little to win: the pairs of 256 tokens cost about what the calls do."""
 
 Documents = list[list[int]]
 """Tokens of each sample of each row, in order."""
 
 
-def attend_alone(model: PreTrainedModel, *, always: bool = False) -> bool:
+def attend_alone(model: PreTrainedModel) -> bool:
     """Let a language model work on each sample by itself; False where that is not to be.
 
     Args:
-        always: on rows of fewer than `LONG_ROW_TOKENS` too, to prove that it is right.
         model: the composite; a setting other than ``sdpa`` is somebody's choice and stays, and
             beside an accelerator nothing is gained.
     """
     if torch.accelerator.current_accelerator(check_available=True) is not None:
         return False
-    if model.config.text_config._attn_implementation not in (PLAIN, IMPLEMENTATION, ALWAYS):
-        return False
-    model.set_attn_implementation({"text_config": ALWAYS if always else IMPLEMENTATION})
+    if model.config.text_config._attn_implementation != PLAIN:
+        return model.config.text_config._attn_implementation == IMPLEMENTATION
+    model.set_attn_implementation({"text_config": IMPLEMENTATION})
     return True
 
 
 def attend_together(model: PreTrainedModel) -> None:
     """Take `attend_alone` back."""
-    if model.config.text_config._attn_implementation in (IMPLEMENTATION, ALWAYS):
+    if model.config.text_config._attn_implementation == IMPLEMENTATION:
         model.set_attn_implementation({"text_config": PLAIN})
 
 
@@ -67,8 +60,7 @@ def find_documents(
         embeds: (B, T, D), what it is given.
         positions: int64 (B, T), which restart at 0 with each sample.
     """
-    least = {IMPLEMENTATION: LONG_ROW_TOKENS, ALWAYS: 0}.get(language.config._attn_implementation)
-    if least is None or embeds.device.type != "cpu" or embeds.shape[1] < least:
+    if language.config._attn_implementation != IMPLEMENTATION or embeds.device.type != "cpu":
         return None
     if positions is None or positions.shape != embeds.shape[:2] or positions[:, 0].any():
         return None
@@ -168,6 +160,5 @@ def _window(length: int, size: int | None) -> Tensor | None:
     return (behind >= 0) & (behind < size)
 
 
-for _name in (IMPLEMENTATION, ALWAYS):
-    AttentionInterface.register(_name, documents_attention)
-    AttentionMaskInterface.register(_name, sdpa_mask)
+AttentionInterface.register(IMPLEMENTATION, documents_attention)
+AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)

@@ -46,14 +46,11 @@ def isolate_samples(
     """
     if compiled:
         attend_together(model)
-    elif attend_alone(model, always=True):
+    elif attend_alone(model):
         try:
-            found = packed_matches_unpacked(model, processor, features=features)
+            return packed_matches_unpacked(model, processor, features=features)
         except _REFUSALS:
             attend_together(model)
-        else:
-            attend_alone(model)
-            return found
     return packed_matches_unpacked(model, processor, features=features)
 
 
