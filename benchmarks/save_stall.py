@@ -98,7 +98,7 @@ class Loop:
             copied = moments._replace(tensors=self._moments.take(moments.tensors))
             saver.copied()
             save_file({name: one.clone() for name, one in weights.items()}, folder / "model.st")
-            write_state(folder, TrainState("stage"), copied)
+            write_state(folder, TrainState("stage"), copied, weights)
 
         saver.start(target, fill)
         if way == "copied at once":
