@@ -244,12 +244,12 @@ def main() -> None:
         name: {key: statistics.median(one[key] for one in found) for key in found[0]}
         for name, found in rows.items()
     }
-    for name, found in medians.items():
+    for name, one in medians.items():
         print(
-            f"{name:44} {found['tokens_per_s']:7.1f} tokens/s  "
-            f"{found['tokens_per_cpu_s']:7.1f} per processor second  "
-            f"first token {found['first_token_s']:6.3f} s  {found['peak_mib']:5.0f} MiB  "
-            f"{found['same']:.0%} the same"
+            f"{name:44} {one['tokens_per_s']:7.1f} tokens/s  "
+            f"{one['tokens_per_cpu_s']:7.1f} per processor second  "
+            f"first token {one['first_token_s']:6.3f} s  {one['peak_mib']:5.0f} MiB  "
+            f"{one['same']:.0%} the same"
         )
     document = {"rounds": given.rounds, "tokens": given.tokens, "cores": os.cpu_count()}
     document |= {"medians": medians, "runs": rows}

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -168,7 +169,7 @@ def main() -> None:
         )
         if share < 2:
             raise SystemExit("the tower does not cost twice what the rest costs: nothing to learn")
-        runs = []
+        runs: list[dict[str, Any]] = []
         for number in range(2 * options.rounds):
             policy = (FeaturePolicy.OFF, FeaturePolicy.ON)[number % 2]
             runs.append({"cache": policy.value, **measure(folder, options.steps, policy)})

@@ -17,6 +17,7 @@ import tempfile
 import wave
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -152,7 +153,7 @@ def sound(folder: Path, row: int, seconds: float, rng: np.random.Generator) -> s
     return f"{row}.wav"
 
 
-def one(name: str) -> dict[str, float | str]:
+def one(name: str) -> dict[str, Any]:
     """Plan and train one recipe."""
     kind, stage, recomputed = RECIPES[name]
     with tempfile.TemporaryDirectory() as folder:

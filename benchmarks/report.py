@@ -232,7 +232,7 @@ def scaling(document: Document) -> Iterator[str]:
     yield f"{document['cores']} cores, {document['threads']} threads.\n"
     if "rows" in document:
         alone = document["rows"]["one_sample"]
-        rows = [
+        rows: list[tuple[object, ...]] = [
             (f"{int(length):,}", f"{value:.3f}", f"{alone[length]:.3f}" if length in alone else "")
             for length, value in document["rows"]["packed"].items()
         ]
@@ -255,8 +255,8 @@ def scaling(document: Document) -> Iterator[str]:
             (f"{int(count):,}", *(f"{known[key][count]:.3g}" for key in known))
             for count in known["first_s"]
         ]
-        heads = ("rows of the file", "first batch s", "first opening s", "ms per later batch")
-        yield from table(heads, rows)
+        names = ("rows of the file", "first batch s", "first opening s", "ms per later batch")
+        yield from table(names, rows)
     if "images" in document:
         known = document["images"]
         rows = [

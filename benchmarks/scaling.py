@@ -19,6 +19,7 @@ benchmarks/results/scaling.json; about 5 minutes with the defaults.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -27,6 +28,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ from hocket.data.spec import DatasetSpec
 from hocket.media.image import Image
 from hocket.model.build import Built, build
 from hocket.model.packing import isolate_samples
-from hocket.model.spec import LanguageSpec, ModelSpec, PartSpec, TokenizerSpec, TowerSpec
+from hocket.model.spec import LanguageSpec, ModelSpec, Options, PartSpec, TokenizerSpec, TowerSpec
 from hocket.tokens.batch import Batch, pack_batch
 from hocket.train.optim import build_optimizer
 from hocket.train.recipe import Group
@@ -51,7 +53,7 @@ from hocket.train.trainable import select_trainable
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 TEXTS = ["the quick brown fox jumps over a lazy dog and looks at the red square"] * 4
-WIDTH = {
+WIDTH: Options = {
     "hidden_size": 256,
     "intermediate_size": 704,
     "num_hidden_layers": 2,
@@ -59,7 +61,7 @@ WIDTH = {
     "num_key_value_heads": 4,
     "max_position_embeddings": 65_536,
 }
-EYES = {
+EYES: Options = {
     "image_size": 64,
     "patch_size": 8,
     "hidden_size": 128,
@@ -115,6 +117,11 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
+def per_token(model: nn.Module, batch: Batch) -> float:
+    """Return the milliseconds of a step for each token of its row."""
+    return 1e3 * seconds(partial(step, model, batch)) / batch["input_ids"].numel()
+
+
 def medians(points: dict[Any, Callable[[], float]], rounds: int) -> dict[str, float]:
     """Return the median of each point, measured up and down in turn after one that warms up."""
     found: dict[Any, list[float]] = {name: [] for name in points}
@@ -133,7 +140,7 @@ def rows(rounds: int, quick: bool) -> dict[str, Any]:
 
     def timed(lengths: list[int]) -> Callable[[], float]:
         batch = words(lengths)
-        return lambda: 1e3 * seconds(lambda: step(model, batch)) / sum(lengths)
+        return partial(per_token, model, batch)
 
     packed = medians({one: timed([SAMPLE] * (one // SAMPLE)) for one in lengths}, rounds)
     # Twice as long takes four times as long: minutes.
@@ -160,11 +167,8 @@ def images(rounds: int, quick: bool) -> dict[str, Any]:
         # As many samples as make rows of about the same length.
         many = max(1, 2048 // example.outline.cost.tokens)
         batch = pack_batch([[example] * many], pad_id=0)
-        length = batch["input_ids"].numel()
         tokens[str(count)] = example.outline.cost.tokens
-        points[count] = lambda batch=batch, length=length: (
-            1e3 * seconds(lambda: step(model, batch)) / length
-        )
+        points[count] = partial(per_token, model, batch)
     return {"ms_per_token": medians(points, rounds), "tokens": tokens}
 
 
@@ -177,14 +181,14 @@ def samples(rounds: int, quick: bool) -> dict[str, Any]:
             path = Path(folder, f"{count}.json")
             write_rows(path, count)
             spec = DatasetSpec(path=str(path))
-            found["open_first_s"][str(count)] = seconds(lambda spec=spec: open_source("r", spec))
+            found["open_first_s"][str(count)] = seconds(partial(open_source, "r", spec))
             firsts, later = [], []
             for _ in range(rounds):
                 began = time.perf_counter()
                 steps = iter(open_loader(spec, processor))
                 next(steps)
                 firsts.append(time.perf_counter() - began)
-                later.append(seconds(lambda steps=steps: [next(steps) for _ in range(20)]) / 20)
+                later.append(seconds(partial(list, itertools.islice(steps, 20))) / 20)
             found["first_s"][str(count)] = statistics.median(firsts)
             found["batch_ms"][str(count)] = 1e3 * statistics.median(later)
             path.unlink()

@@ -25,7 +25,7 @@ from hocket.checkpoint.directory import write_checkpoint
 from hocket.checkpoint.export import export
 from hocket.checkpoint.manifest import write_directory
 from hocket.model.build import build
-from hocket.model.spec import LanguageSpec, ModelSpec, PartSpec, TokenizerSpec, TowerSpec
+from hocket.model.spec import LanguageSpec, ModelSpec, Options, PartSpec, TokenizerSpec, TowerSpec
 
 TEMPLATE = "vicuna_v1_nosys"
 PICTURES = 64
@@ -68,7 +68,7 @@ SIZES = {
 def model_spec(size: Size, tokenizer: Path) -> ModelSpec:
     """Return the composition: CLIP (second last layer), two linear layers, Llama."""
     width, layers, inner = size.tower
-    tower = {
+    tower: Options = {
         "image_size": size.side,
         "patch_size": size.patch,
         "hidden_size": width,
@@ -78,9 +78,9 @@ def model_spec(size: Size, tokenizer: Path) -> ModelSpec:
         "projection_dim": width,
     }
     mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-    crop = {"fit": "crop", "mean": list(mean), "std": list(std)}
+    crop: Options = {"fit": "crop", "mean": list(mean), "std": list(std)}
     width, layers, inner = size.language
-    language = {
+    language: Options = {
         "hidden_size": width,
         "intermediate_size": inner,
         "num_hidden_layers": layers,

@@ -179,7 +179,9 @@ class Probe:
             self._counts[at] += count
 
     def _stepped(self) -> None:
-        self._steps.append(Step(time.perf_counter(), cpu_seconds(), *self._counts, _peak_bytes()))
+        positions, tokens, supervised = self._counts
+        now = time.perf_counter(), cpu_seconds()
+        self._steps.append(Step(*now, positions, tokens, supervised, _peak_bytes()))
 
         if self._job.profile and len(self._steps) == 1:
             self._profiler.start()

@@ -157,11 +157,12 @@ def register_varlen(positions: Tensor) -> None:
         times = heads // key.shape[1]
         if times > 1:
             key, value = (one.repeat_interleave(times, dim=1) for one in (key, value))
-        packed = (
+        first, second, third = (
             one.transpose(1, 2).reshape(-1, heads, width).to(torch.bfloat16)
             for one in (query, key, value)
         )
-        out = varlen_attn(*packed, bounds, bounds, longest, longest, **causal)
+        out = varlen_attn(first, second, third, bounds, bounds, longest, longest, **causal)
+        assert isinstance(out, Tensor)  # nothing beside it was asked for
         return out.view(rows, length, heads, width).to(value.dtype), None
 
     AttentionInterface.register(VARLEN, attend)

@@ -114,7 +114,8 @@ def fused_loss(hidden: Tensor, labels: Tensor, head: Any, chunk: int = 2048) -> 
     target = labels[:, 1:]
     wanted = target != IGNORED
     states = hidden[:, :-1][wanted]
-    return LinearLoss.apply(states, head.weight, target[wanted], chunk) / max(1, len(states))
+    total: Tensor = LinearLoss.apply(states, head.weight, target[wanted], chunk)  # type: ignore[no-untyped-call] # torch gives none
+    return total / max(1, len(states))
 
 
 def fused(bench: Bench) -> Pair:
@@ -164,8 +165,11 @@ def together(bench: Bench) -> Pair:
     """Compare one call of the tower for a row with one for each picture."""
     bench.train("connector")
     pixels = bench.packed["pixel_values"]
-    alone = lambda: torch.cat([_encode(bench, one[None]) for one in pixels])  # noqa: E731 # as above
-    return Pair(lambda: {"x": _encode(bench, pixels)}, lambda: {"x": alone()})
+
+    def alone() -> dict[str, Tensor]:
+        return {"x": torch.cat([_encode(bench, one[None]) for one in pixels])}
+
+    return Pair(lambda: {"x": _encode(bench, pixels)}, alone)
 
 
 def once(bench: Bench) -> Pair:
