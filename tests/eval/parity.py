@@ -11,9 +11,11 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
+
+import numpy as np
 
 from hocket.eval.metrics import Metric, Record, Stat
 from hocket.eval.metrics._ptb import caption_words
@@ -37,6 +39,8 @@ from hocket.eval.metrics.rouge_l import RougeL
 from hocket.eval.metrics.vqa_accuracy import VqaAccuracy
 from hocket.eval.metrics.yes_no import YesNo
 from hocket.eval.task import open_task, tasks
+from hocket.nav.environment import Point
+from hocket.nav.score import PROFILES, Walk, cls, dtw, score_walk, straight
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
 Pair = tuple[str, object, object]
@@ -78,15 +82,18 @@ def distance(ours: object, theirs: object) -> float:
         if len(ours) != len(theirs):
             return math.inf
         return max(map(distance, ours, theirs), default=0.0)
-    return abs(float(cast(float, ours)) - float(cast(float, theirs)))
+    apart = abs(float(cast(float, ours)) - float(cast(float, theirs)))
+    # Not a number is no match, and no comparison would say so.
+    return math.inf if math.isnan(apart) else apart
 
 
 def vqa_processing() -> Iterator[Pair]:
     for row in golden("vqa_official")["normalisation"]:
         text = row["text"]
-        yield f"punctuation of {text!r}", without_punctuation(text), row["punctuation"]
+        bare = without_punctuation(text, official=True)
+        yield f"punctuation of {text!r}", bare, row["punctuation"]
         yield f"words of {text!r}", plain_words(text), row["digit_article"]
-        yield f"both of {text!r}", plain_words(without_punctuation(text)), row["both"]
+        yield f"both of {text!r}", plain_words(bare), row["both"]
 
 
 def evalai_processing() -> Iterator[Pair]:
@@ -340,6 +347,58 @@ def meteor() -> Iterator[Pair]:
     yield "all", Meteor().reduce(stats)["meteor"], found["all"]
 
 
+NAV_NAMES = {
+    "sr": "success",
+    "osr": "oracle_success",
+    "spl": "spl",
+    "soft_spl": "soft_spl",
+    "ne_m": "distance_to_goal",
+    "oracle_ne_m": "oracle_navigation_error",
+    "tl_m": "path_length",
+    "ndtw": "ndtw",
+    "sdtw": "sdtw",
+    "steps": "steps_taken",
+}
+
+
+def walks() -> Iterator[Pair]:
+    for at, vector in enumerate(golden("navigation")["vectors"]):
+        found = score_walk(
+            Walk(path=np.array(vector["agent_path"]), stopped=vector["stop_called"]),
+            np.array(vector["goal"]),
+            np.array(vector["gt_locations"]),
+            straight,
+            replace(PROFILES["vlnce"], success_m=vector["success_distance"]),
+        )
+        for ours, theirs in NAV_NAMES.items():
+            yield f"{at} {ours}", found[ours], vector["out_exact_dtw"][theirs]
+
+
+def grid(one: Point, other: Point) -> float:
+    """The distance on a grid graph of unit edges."""
+    return float(np.abs(one - other).sum())
+
+
+def walks_on_a_graph() -> Iterator[Pair]:
+    """Compare with r4r's own examples; of CLS in the order that its signature says."""
+    profile = PROFILES["r2r"]
+    path = np.array([[0, 0], [1, 0], [2, 0], [3, 0]], float)
+    reference = np.array([[0, 0], [1, 0], [2, 1], [3, 2]], float)
+    found = score_walk(Walk(path, True), reference[-1], reference, grid, profile)
+    yield "DTW", dtw(path, reference, grid), 3.0
+    yield "nDTW", found["ndtw"], 0.7788007830714049
+    yield "sDTW", found["sdtw"], 0.7788007830714049
+    short = score_walk(Walk(path[:2], True), reference[-1], reference, grid, profile)
+    yield "sDTW of its beginning", short["sdtw"], 0.0
+    way = np.array([[0, 0], [1, 0], [1, 1], [2, 1], [2, 2], [3, 2]], float)
+    round_about = np.array([[0, 0], [1, 0], [2, 0], [2, 1], [3, 1], [3, 2]], float)
+    beside = np.array([[0, 1], [1, 1], [2, 1], [3, 1]], float)
+    yield "CLS of itself", cls(way, way, grid, 3.0), 1.0
+    yield "CLS round about", cls(round_about, way, grid, 3.0), 0.8199491512586388
+    yield "CLS beside", cls(beside, way, grid, 3.0), 0.6435694620652272
+    yield "CLS beside, turned round", cls(way, beside, grid, 3.0), 0.4419719610270255
+
+
 CHECKS: tuple[tuple[str, str, Callable[[], Iterator[Pair]]], ...] = (
     ("VQA answer processing", "VQA, published evaluation", vqa_processing),
     ("VQA accuracy, `official`", "VQA, published evaluation", vqa_official),
@@ -364,6 +423,8 @@ CHECKS: tuple[tuple[str, str, Callable[[], Iterator[Pair]]], ...] = (
     ("BLEU", "pycocoevalcap", lambda: captions(Bleu(), "bleu")),
     ("ROUGE-L", "pycocoevalcap", lambda: captions(RougeL(), "rouge_l")),
     ("CIDEr-D", "pycocoevalcap", lambda: captions(CiderD(), "cider")),
+    ("walks, `vlnce` (exact DTW)", "habitat-lab, VLN-CE in NaVILA", walks),
+    ("walks, `r2r` (nDTW, sDTW, CLS)", "r4r", walks_on_a_graph),
 )
 
 

@@ -1,47 +1,17 @@
-"""Measures of a walk, against VLN-CE's and r4r's own figures."""
+"""Measures of a walk; VLN-CE's and r4r's own figures are compared in `tests.eval.parity`."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hocket.nav.environment import Point
-from hocket.nav.score import PROFILES, Walk, cls, dtw, score_walk, straight
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "metrics" / "navigation.json"
-VECTORS = json.loads(GOLDEN.read_text(encoding="utf-8"))["vectors"]
-NAMES = {
-    "sr": "success",
-    "osr": "oracle_success",
-    "spl": "spl",
-    "soft_spl": "soft_spl",
-    "ne_m": "distance_to_goal",
-    "oracle_ne_m": "oracle_navigation_error",
-    "tl_m": "path_length",
-    "ndtw": "ndtw",
-    "sdtw": "sdtw",
-    "steps": "steps_taken",
-}
-
-
-@pytest.mark.parametrize("index", range(len(VECTORS)))
-def test_measures_are_those_of_vlnce(index: int) -> None:
-    vector = VECTORS[index]
-    found = score_walk(
-        Walk(path=np.array(vector["agent_path"]), stopped=vector["stop_called"]),
-        np.array(vector["goal"]),
-        np.array(vector["gt_locations"]),
-        straight,
-        replace(PROFILES["vlnce"], success_m=vector["success_distance"]),
-    )
-    truth = vector["out_exact_dtw"]
-    for ours, theirs in NAMES.items():
-        assert found[ours] == pytest.approx(truth[theirs], abs=1e-9), ours
+from hocket.nav.score import PROFILES, Walk, dtw, score_walk, straight
 
 
 def grid(one: Point, other: Point) -> float:
@@ -49,23 +19,49 @@ def grid(one: Point, other: Point) -> float:
     return float(np.abs(one - other).sum())
 
 
-def test_alignment_on_a_graph() -> None:
-    path = np.array([[0, 0], [1, 0], [2, 0], [3, 0]], float)
-    reference = np.array([[0, 0], [1, 0], [2, 1], [3, 2]], float)
-    assert dtw(path, reference, grid) == 3
-    profile = replace(PROFILES["r2r"], success_m=3.0)
-    found = score_walk(Walk(path, True), reference[-1], reference, grid, profile, cost=grid)
-    assert found["ndtw"] == found["sdtw"] == pytest.approx(0.7788007830714049)
-    short = score_walk(Walk(path[:2], True), reference[-1], reference, grid, profile, cost=grid)
-    assert short["sdtw"] == 0
+def slow_dtw(path: np.ndarray, reference: np.ndarray) -> float:
+    """The least cost over every alignment, by trying all."""
+
+    def onward(row: int, column: int) -> float:
+        here = straight(path[row], reference[column])
+        if (row, column) == (len(path) - 1, len(reference) - 1):
+            return here
+        steps = [(row + 1, column), (row, column + 1), (row + 1, column + 1)]
+        ways = [onward(*step) for step in steps if step[0] < len(path) and step[1] < len(reference)]
+        return here + min(ways)
+
+    return onward(0, 0)
 
 
-def test_coverage_on_a_graph() -> None:
-    reference = np.array([[0, 0], [1, 0], [1, 1], [2, 1], [2, 2], [3, 2]], float)
-    path = np.array([[0, 0], [1, 0], [1, 1], [2, 1], [3, 1], [3, 2]], float)
-    assert cls(reference, reference, grid, 3.0) == pytest.approx(1.0)
-    assert 0 < cls(path, reference, grid, 3.0) < 1
-    assert cls(path[:1], path[:1], grid, 3.0) == 1.0
+points = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(points, points)
+def test_measures_of_any_two_paths(
+    one: list[tuple[int, int]], other: list[tuple[int, int]]
+) -> None:
+    path, reference = np.array(one, float), np.array(other, float)
+    assert dtw(path, reference, straight) == pytest.approx(slow_dtw(path, reference))
+    assert dtw(path, reference, straight) == pytest.approx(dtw(reference, path, straight))
+    for profile in PROFILES.values():
+        found = score_walk(Walk(path, True), reference[-1], reference, straight, profile)
+        assert all(math.isfinite(value) for value in found.values())
+        assert 0 <= found["spl"] <= found["sr"] <= found["osr"] <= 1
+        assert found["sdtw"] <= found["ndtw"] <= 1 and 0 <= found["cls"] <= 1
+
+
+def test_r2r_measures_along_its_graph() -> None:
+    path = np.array([[0, 0], [1, 0]], float)
+    reference = np.array([[0, 1], [1, 1]], float)
+    found = {
+        name: score_walk(
+            Walk(path, True), reference[-1], reference, lambda a, b: 2 * grid(a, b), PROFILES[name]
+        )
+        for name in ("r2r", "vlnce")
+    }
+    assert found["r2r"]["ndtw"] == pytest.approx(math.exp(-4 / 6))
+    assert found["vlnce"]["ndtw"] == pytest.approx(math.exp(-2 / 6))
 
 
 def test_a_goal_out_of_reach_scores_nothing_and_counts() -> None:
@@ -74,6 +70,7 @@ def test_a_goal_out_of_reach_scores_nothing_and_counts() -> None:
         Walk(path, True), np.ones(3), np.ones((2, 3)), lambda one, other: math.inf, PROFILES["r2r"]
     )
     assert found["spl"] == found["soft_spl"] == found["sr"] == 0
+    assert found["ndtw"] == found["cls"] == 0
     assert found["ne_m"] == math.inf
 
 

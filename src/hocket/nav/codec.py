@@ -8,9 +8,9 @@ else. Neither raises: what cannot be read is None, and the caller's policy decid
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 
+from hocket.eval.metrics.action_match import read_action
 from hocket.nav.environment import Decision as Decision
 from hocket.nav.environment import NavAction
 
@@ -31,17 +31,11 @@ class Grammar(StrEnum):
 
 _UNIT = {NavAction.FORWARD: 25, NavAction.LEFT: 15, NavAction.RIGHT: 15}
 _SIDES = {NavAction.LEFT: "left", NavAction.RIGHT: "right"}
-_STOP_WORD = re.compile(r"\bstop\b", re.IGNORECASE)
-_WORDS = {
-    NavAction.FORWARD: re.compile(r"is move forward", re.IGNORECASE),
-    NavAction.LEFT: re.compile(r"is turn left", re.IGNORECASE),
-    NavAction.RIGHT: re.compile(r"is turn right", re.IGNORECASE),
-}
-# Unlike the words above, NaVILA finds numbers with the case as it is.
-_NUMBERS = {
-    NavAction.FORWARD: re.compile(r"move forward (\d+) cm"),
-    NavAction.LEFT: re.compile(r"turn left (\d+) degree"),
-    NavAction.RIGHT: re.compile(r"turn right (\d+) degree"),
+_KINDS = {
+    "stop": NavAction.STOP,
+    "forward": NavAction.FORWARD,
+    "left": NavAction.LEFT,
+    "right": NavAction.RIGHT,
 }
 
 
@@ -75,12 +69,11 @@ def read_answer(text: str, grammar: Grammar = Grammar.NAVILA) -> Decision | None
     """Return what an answer asks for; None where it cannot be read."""
     if grammar is Grammar.STRICT:
         return _SENTENCES.get(text.strip())
-    if _STOP_WORD.search(text):
-        return Decision(NavAction.STOP)
-    for action, words in _WORDS.items():
-        if words.search(text):
-            return Decision(action, _repeats(text, action))
-    return None
+    found = read_action(text)
+    if found is None:
+        return None
+    action = _KINDS[found[0]]
+    return Decision(action, found[1] // _UNIT.get(action, 1) or 1)
 
 
 def merge(actions: list[NavAction]) -> Decision:
@@ -94,12 +87,3 @@ def merge(actions: list[NavAction]) -> Decision:
         while count < min(len(actions), MOST_REPEATS) and actions[count] is first:
             count += 1
     return Decision(first, count)
-
-
-def _repeats(text: str, action: NavAction) -> int:
-    found, unit = _NUMBERS[action].search(text), _UNIT[action]
-    amount = int(found[1]) if found else unit
-    if amount % unit:
-        choices = [unit * count for count in range(1, MOST_REPEATS + 1)]
-        amount = min(choices, key=lambda one: abs(one - amount))
-    return max(1, amount // unit)

@@ -30,7 +30,9 @@ class Profile:
         success_m: how near the goal counts.
         needs_stop: whether the agent must have said so.
         at_radius: whether a walk that ends exactly at the radius counts.
-        skips_repeats: whether a position equal to the one before counts for DTW.
+        skips_repeats: whether a position equal to the one before is left out of DTW.
+        walked: whether DTW and CLS measure the way to walk, as r4r does on its graphs, in place of
+            the straight line.
         max_steps: steps until an episode is cut.
         turn_deg: degrees of one turn.
         hfov_deg: horizontal field of view.
@@ -44,6 +46,7 @@ class Profile:
     needs_stop: bool = True
     at_radius: bool = False
     skips_repeats: bool = True
+    walked: bool = False
     max_steps: int = 500
     turn_deg: float = 15.0
     hfov_deg: float = 90.0
@@ -56,7 +59,7 @@ PROFILES = {
     profile.name: profile
     for profile in [
         Profile("vlnce"),
-        Profile("r2r", needs_stop=False, skips_repeats=False),
+        Profile("r2r", needs_stop=False, skips_repeats=False, walked=True),
         Profile("rxr_ce", turn_deg=30.0, hfov_deg=79.0, width=640, height=480, sliding=False),
         # NaVILA walks RxR as it walks R2R, in larger pictures.
         Profile("rxr_navila", width=512, height=512),
@@ -108,9 +111,9 @@ def score_walk(
         profile: what counts.
         shortest_m: length of the shortest walk that does what was asked, where that is not the
             shortest way to the goal.
-        cost: distance between two points for DTW and CLS; the straight line unless given.
+        cost: distance between two points for DTW and CLS; the profile's unless given.
     """
-    cost = cost or straight
+    cost = cost or (distance if profile.walked else straight)
     shortest = distance(walk.path[0], goal) if shortest_m is None else shortest_m
     errors = [distance(point, goal) for point in walk.path]
     error, length = errors[-1], path_length(walk.path)
@@ -164,6 +167,8 @@ def dtw(path: Path, reference: Path, cost: Distance) -> float:
 def cls(path: Path, reference: Path, cost: Distance, scale_m: float) -> float:
     """Return the coverage of the reference, weighted by how well the length fits."""
     coverage = float(np.exp(-_costs(path, reference, cost).min(axis=0) / scale_m).mean())
+    if not coverage:
+        return 0.0
     expected = coverage * _length(reference, cost)
     off = abs(expected - _length(path, cost))
     if not expected + off:

@@ -61,6 +61,11 @@ def test_vqa_accuracy_by_the_number_of_matches(matches: int, expected: float) ->
     assert score(VqaAccuracy(), "red", key=answers) == pytest.approx(expected)
 
 
+def test_commas_in_numbers_are_looked_for_in_two_ways() -> None:
+    assert score(VqaAccuracy(), "1,,000", key=["1 000"] + ["x"] * 9) == pytest.approx(0.3)
+    assert score(VqaAccuracy(profile="lmms"), "1,,000", key=["1000"] * 10) == 1
+
+
 def test_unanimous_annotators_are_taken_at_their_word() -> None:
     answers = ["yes."] * 10
     assert score(VqaAccuracy(profile="official"), "yes", key=answers) == 0
@@ -78,6 +83,8 @@ def test_spaces_do_not_raise_anls() -> None:
     assert score(Anls(profile="lmms"), "a b d", key=["a   b c"]) == pytest.approx(6 / 7)
     assert score(Anls(), "a b d", key=["a   b c"]) == score(Anls(), "a b d", key=["a b c"]) == 0.8
     assert score(Anls(profile="stvqa"), "", key=[""]) == 1
+    # Capitals of a sharp s are two letters, and lmms-eval divides by those.
+    assert score(Anls(profile="lmms"), "\u00dfab", key=["\u00dfac"]) == 0.75
 
 
 @given(st.text(max_size=12), st.text(max_size=12))
@@ -156,7 +163,10 @@ def test_boxes_of_every_scale(
 
 def test_no_box_is_invalid_and_an_empty_one_divides_nothing() -> None:
     stat = BoxAccuracy().stat(record("there", key=[0, 0, 1, 1]))
-    assert (stat.valid, stat.score) == (False, 0)
+    assert (stat.valid, stat.score, stat.parts["centre"]) == (False, 0, 0)
+    lmms = BoxAccuracy(profile="lmms").stat(record("there", key=[0, 0, 1, 1]))
+    assert (lmms.score, lmms.parts["centre"]) == (0, 1)
+    assert score(BoxAccuracy(), "[0., 5e-1, 1., 1]", key=[0, 0.5, 1, 1]) == 1
     assert score(BoxAccuracy(), "[0, 0, 0, 0]", key=[0, 0, 0, 0]) == 0
     with pytest.raises(DataError, match="four numbers"):
         score(BoxAccuracy(), "[0, 0, 0, 0]", key=[0, 0, 0])
@@ -173,12 +183,24 @@ def test_no_box_is_invalid_and_an_empty_one_divides_nothing() -> None:
         ("blue sky", "B", None),
         ("", None, None),
         ("(A) no, (B)", "B", "B"),
+        ("B\nThe red apple is no sky.", "B", "A"),
+        ("Answer: **B**", "B", None),
+        ("\uff08B\uff09\u3002", "B", None),
+        ("\u7b54\u6848\u662fB\u3002", "B", None),
+        ("D'Artagnan, BA or I", None, "A"),
     ],
 )
 def test_choices(answer: str, ours: str | None, lmms: str | None) -> None:
     options = ["red apple", "blue sky"]
     assert read_choice(answer, options) == ours
     assert read_choice(answer, options, profile="lmms") == lmms
+
+
+def test_of_options_in_one_another_mmmu_takes_the_first() -> None:
+    said = "I think that this here is a red apple"
+    options = ["red", "red apple", ""]
+    assert read_choice(said, options[:2]) == "B" and read_choice(said, options) == "B"
+    assert read_choice(said, options[:2], profile="mmmu") == "A"
 
 
 def test_a_draw_depends_on_the_question_alone() -> None:
@@ -249,8 +271,11 @@ def test_a_mean_of_zero_is_zero() -> None:
         ("don't", "dont", 1, 1 / 4),
         ("", "a b", 1, 1),
         ("it\u2019s", "it's", 0, 0),
+        # Vowel signs of Hindi are parts of words.
+        ("\u0939\u093f\u0928\u094d\u0926\u0940 \u0915\u093e",
+         "\u0939\u093f\u0928\u094d\u0926\u0940 \u0915\u0940", 1 / 2, 1 / 8),
     ],
-)
+)  # fmt: skip
 def test_error_rates(said: str, wanted: str, words: float, characters: float) -> None:
     assert score(WordErrorRate(), said, wanted) == pytest.approx(words)
     assert score(WordErrorRate(unit="characters"), said, wanted) == pytest.approx(characters)
@@ -272,6 +297,7 @@ def test_error_rates_are_of_all_words_together() -> None:
         ("lmms", "cat ", 0),
         ("letters", "C at", 1),
         ("verbatim", "Cat", 0),
+        ("default", "Cat\u3002", 1),
     ],
 )
 def test_exact_match(profile: Any, said: str, right: int) -> None:
@@ -287,6 +313,10 @@ def test_exact_match(profile: Any, said: str, right: int) -> None:
         ("The next action is move forward", ("forward", 25)),
         ("The next action is turn right 90 degree.", ("right", 90)),
         ("I would rather not.", None),
+        ("3 balls; the next action is move forward 75 cm.", ("forward", 75)),
+        ("The next action IS TURN LEFT 45 DEGREE.", ("left", 15)),
+        ("this move forward 75 cm", None),
+        ("is turn leftish", None),
     ],
 )
 def test_actions(text: str, action: tuple[str, int] | None) -> None:

@@ -71,6 +71,7 @@ class Metric:
         best: the score of a perfect answer.
         worst: the score of a wrong one.
         percent: whether publications print it times 100.
+        as_is: names of numbers that nobody prints times 100, such as counts.
         scored_with: the part of a measurement that says which answers are scored together, such as
             the picture; empty where each is scored alone. A bootstrap tells copies apart by it.
     """
@@ -78,6 +79,7 @@ class Metric:
     best: ClassVar[float] = 1.0
     worst: ClassVar[float] = 0.0
     percent: ClassVar[bool] = True
+    as_is: ClassVar[tuple[str, ...]] = ()
     scored_with: ClassVar[str] = ""
 
     @property

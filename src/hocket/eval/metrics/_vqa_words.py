@@ -12,7 +12,9 @@ _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _COUNTED = "zero one two three four five six seven eight nine ten"
 _NUMBERS = {"none": "0"} | {word: str(number) for number, word in enumerate(_COUNTED.split())}
 _ARTICLES = {"a", "an", "the"}
-_COMMA_IN_NUMBER = re.compile(r"\d,+\d")
+# VQA's evaluation ran under Python 2, where only these are digits, and takes one comma.
+_OFFICIAL_COMMA = re.compile(r"[0-9],[0-9]")
+_COMMAS = re.compile(r"\d,+\d")
 # The original means "not between digits" but looks ahead twice, so only what follows counts.
 _PERIOD = re.compile(r"\.(?!\d)")
 # It passes a flag of value 32 where the number of replacements belongs.
@@ -73,9 +75,14 @@ def plain_spaces(text: str) -> str:
     return text.replace("\n", " ").replace("\t", " ").strip()
 
 
-def without_punctuation(text: str) -> str:
-    """Drop each mark that touches a space anywhere in the text; any other becomes a space."""
-    number = _COMMA_IN_NUMBER.search(text) is not None
+def without_punctuation(text: str, *, official: bool = False) -> str:
+    """Drop each mark that touches a space anywhere in the text; any other becomes a space.
+
+    Args:
+        text: of an answer.
+        official: look for commas in numbers as VQA's evaluation does, else as EvalAI.
+    """
+    number = (_OFFICIAL_COMMA if official else _COMMAS).search(text) is not None
     found = text
     for mark in _PUNCTUATION:
         drop = number or f"{mark} " in text or f" {mark}" in text
@@ -89,9 +96,9 @@ def plain_words(text: str) -> str:
     return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
 
 
-def vqa_words(text: str) -> str:
-    """Return an answer as VQA's official evaluation compares it."""
-    return plain_words(without_punctuation(plain_spaces(text)))
+def vqa_words(text: str, *, official: bool = False) -> str:
+    """Return an answer as VQA's evaluation compares it; ``official`` as `without_punctuation`."""
+    return plain_words(without_punctuation(plain_spaces(text), official=official))
 
 
 def evalai_words(text: str) -> str:

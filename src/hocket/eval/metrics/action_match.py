@@ -8,14 +8,22 @@ from dataclasses import dataclass
 
 from hocket.eval.metrics import Metric, Record, Stat, mean, metrics
 
-_KINDS = (
-    ("stop", re.compile(r"\bstop\b", re.IGNORECASE)),
-    ("forward", re.compile(r"is move forward", re.IGNORECASE)),
-    ("left", re.compile(r"is turn left", re.IGNORECASE)),
-    ("right", re.compile(r"is turn right", re.IGNORECASE)),
+_STOP = re.compile(r"\bstop\b", re.IGNORECASE)
+# What is ordered, the number behind it, and the sizes that NaVILA knows. Unlike the words before
+# it, NaVILA finds a number with the case as it is.
+_KINDS = tuple(
+    (
+        kind,
+        re.compile(rf"\bis {words}\b", re.IGNORECASE),
+        re.compile(rf"{words} (\d+) {unit}"),
+        sizes,
+    )
+    for kind, words, unit, sizes in (
+        ("forward", "move forward", "cm", (25, 50, 75)),
+        ("left", "turn left", "degree", (15, 30, 45)),
+        ("right", "turn right", "degree", (15, 30, 45)),
+    )
 )
-_SIZES = {"forward": (25, 50, 75), "left": (15, 30, 45), "right": (15, 30, 45), "stop": (0,)}
-_NUMBER = re.compile(r"\d+")
 
 
 @metrics.register
@@ -49,18 +57,19 @@ class ActionMatch(Metric):
 
 
 def read_action(text: str) -> tuple[str, int] | None:
-    """Return kind and size (centimetres or degrees) of an action, or None.
+    """Return kind and size (centimetres or degrees) of an action as NaVILA reads it, or None.
 
-    A size that is no multiple of the smallest becomes the nearest of the three; without a number
-    it is the smallest.
+    ``stop`` as a word of its own wins, then forward, left, right. A size that is no multiple of the
+    smallest becomes the nearest of the three; without a number it is the smallest.
     """
-    for kind, pattern in _KINDS:
-        if not pattern.search(text):
+    if _STOP.search(text):
+        return "stop", 0
+    for kind, words, number, sizes in _KINDS:
+        if not words.search(text):
             continue
-        sizes = _SIZES[kind]
-        found = _NUMBER.search(text) if kind != "stop" else None
-        size = int(found[0]) if found else sizes[0]
-        if kind != "stop" and size % sizes[0]:
+        found = number.search(text)
+        size = int(found[1]) if found else sizes[0]
+        if size % sizes[0]:
             size = min(sizes, key=lambda one: abs(one - size))
-        return kind, size if kind != "stop" else 0
+        return kind, max(size, sizes[0])
     return None

@@ -14,7 +14,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
 THRESHOLDS = (0.5, 0.1, 0.3, 0.7, 0.9)
-_NUMBER = r"\s*(-?\d*\.?\d+)\s*"
+_NUMBER = r"\s*(-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*"
 _FOUR = re.compile(rf"[\[(<]?{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}[\])>]?")
 _FOUR_LMMS = re.compile(
     r"\[\s*(-?\d+(?:\.\d+)?),\s*(-?\d+(?:\.\d+)?),\s*(-?\d+(?:\.\d+)?),\s*(-?\d+(?:\.\d+)?)\s*\]"
@@ -33,7 +33,8 @@ class BoxAccuracy(Metric):
     Attributes:
         scale: what a model's numbers are: ``share`` of the picture's sides, ``padded`` shares of
             the picture padded to a square, as LLaVA's, ``thousand`` from 0 to 1000, or ``pixel``.
-        profile: ``default``; ``lmms`` reads square brackets alone and leaves corners as they are;
+        profile: ``default``; ``lmms`` reads square brackets alone, leaves corners as they are and
+            takes an answer without a box for a point in the corner;
             ``inclusive`` counts pixels, both ends included, as VILA and NaVILA do.
     """
 
@@ -45,7 +46,9 @@ class BoxAccuracy(Metric):
         wanted = _box_of(record)
         numbers = (_FOUR_LMMS if self.profile == "lmms" else _FOUR).search(record.answer)
         if numbers is None:
-            return Stat(score=0.0, valid=False, parts={"iou": 0.0, "centre": 0.0})
+            # lmms-eval takes the corner of the picture, which may be the middle of nothing in it.
+            corner = self.profile == "lmms" and centre_inside((0.0, 0.0, 0.0, 0.0), wanted)
+            return Stat(score=0.0, valid=False, parts={"iou": 0.0, "centre": float(corner)})
         left, top, right, bottom = (float(number) for number in numbers.groups())
         box = self._in_shares((left, top, right, bottom), record)
         if self.profile != "lmms":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import string
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,10 +25,11 @@ class Choice(Metric):
     reported as invalid; MMMU's own evaluation draws an option instead.
 
     Attributes:
-        profile: ``default`` is MMMU's rule without the draw, and also takes ``A.``, ``A)``, ``A:``
-            and the text of an option, however short, where nothing else is found; ``mmmu``
-            is MMMU's rule to the letter; ``lmms`` takes any word that ends in the letter, as
-            lmms-eval does. The last two draw by the question's id.
+        profile: ``default`` is MMMU's rule without the draw, for which line breaks are spaces,
+            stars are nothing and full-width marks are plain ones; it also takes ``A.``, ``A)``,
+            ``A:``, the text of an option, however short, and at last a letter that no other
+            letter or number touches; ``mmmu`` is MMMU's rule to the letter; ``lmms`` takes any
+            word that ends in the letter, as lmms-eval does. The last two draw by the question's id.
         all_of_cluster: a question counts only if all of its cluster are right, as MMBench counts
             the rotations of its options; the share of single ones is then ``single``.
     """
@@ -76,7 +79,7 @@ def read_choice(
     In order: a letter in brackets, a letter between spaces, in an answer of more than five words
     the text of an option. Of several the last in the answer counts.
     """
-    text = answer
+    text = _plain(answer) if profile == "default" else answer
     for mark in _FRAMES:
         text = text.strip(mark)
     text = f" {text} "
@@ -99,16 +102,29 @@ def read_choice(
         ]
     for form, view in rules:
         seen = view(text)
-        found = {seen.rfind(form(letter)): letter for letter in letters if form(letter) in seen}
+        found = {letter: seen.rfind(form(letter)) for letter in letters if form(letter) in seen}
+        if profile == "default":
+            # An option without text is in every answer, and "red" is in "red apple".
+            found = {one: at for one, at in found.items() if form(one).strip()}
+            found = dict(sorted(found.items(), key=lambda pair: -len(form(pair[0]))))
         if found:
-            return found[max(found)]
-    return _bare(answer, letters) if profile == "default" else None
+            return max(found, key=lambda letter: found[letter])
+    return _alone(text, letters) if profile == "default" else None
 
 
-def _bare(answer: str, letters: str) -> str | None:
-    """Return a letter that stands alone, whatever its case and marks."""
-    letter = answer.strip(string.punctuation + string.whitespace).upper()
-    return letter if len(letter) == 1 and letter in letters else None
+def _plain(answer: str) -> str:
+    """Return an answer in one line of plain marks, without the stars of Markdown."""
+    folded = unicodedata.normalize("NFKC", answer).replace("\u3002", ".").replace("*", "")
+    return " ".join(folded.split())
+
+
+def _alone(text: str, letters: str) -> str | None:
+    """Return the answer if it is a letter of either case, or the last letter that stands alone."""
+    letter = text.strip(string.punctuation + string.whitespace).upper()
+    if len(letter) == 1 and letter in letters:
+        return letter
+    found = re.findall(rf"(?<![A-Za-z0-9'])[{letters}](?![A-Za-z0-9'])", text) if letters else []
+    return str(found[-1]) if found else None
 
 
 def _read_lmms(text: str, letters: str, texts: dict[str, str]) -> str | None:

@@ -10,7 +10,8 @@ from typing import Literal
 from hocket.eval.metrics import Metric, Record, Stat, metrics
 from hocket.eval.metrics._vqa_words import evalai_words
 
-_ENDS = " \t\n.,;:!?\"'"
+# Full-width marks too: Chinese answers end with them.
+_ENDS = " \t\n.,;:!?\"'\u3002\uff0c\u3001\uff1b\uff1a\uff01\uff1f"
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 

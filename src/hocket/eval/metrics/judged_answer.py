@@ -31,6 +31,7 @@ class JudgedAnswer(Metric):
     """
 
     judge: Judge = field(default_factory=Unasked)
+    as_is = ("judge_score", "unscored")
 
     def measure(self, records: Sequence[Record]) -> list[Stat]:
         """Ask the judge about every answer."""
@@ -59,7 +60,7 @@ def read_verdict(said: str) -> dict[str, object]:
     start, end = said.find("{"), said.rfind("}")
     try:
         found = ast.literal_eval(said[start : end + 1])
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return {}
     return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}
 
@@ -77,7 +78,7 @@ def read_score(value: object) -> float | None:
 
 def _stat(said: str | None) -> Stat:
     verdict = read_verdict(said or "")
-    label, score = str(verdict.get("pred", "")).lower(), read_score(verdict.get("score"))
+    label, score = str(verdict.get("pred", "")).strip().lower(), read_score(verdict.get("score"))
     if label not in ("yes", "no") or score is None:
         return Stat(score=None, parsed=said or "", valid=False)
     return Stat(score=float(label == "yes"), parsed=label, parts={"score": score})

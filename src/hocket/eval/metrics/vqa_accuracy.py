@@ -43,7 +43,9 @@ class VqaAccuracy(Metric):
         plain = [plain_spaces(one) for one in answers]
         if self.profile == "official" and len(set(plain)) == 1:
             return plain_spaces(answer), plain
-        return vqa_words(answer), [vqa_words(one) for one in answers]
+        official = self.profile == "official"
+        words = [vqa_words(one, official=official) for one in (answer, *answers)]
+        return words[0], words[1:]
 
 
 def agreement(answer: str, answers: Sequence[str]) -> float:

@@ -11,7 +11,6 @@ from typing import Literal, cast
 from hocket.eval.metrics import Metric, Record, Stat, metrics
 from hocket.eval.metrics._edit import edits
 
-_NOT_WORDS = re.compile(r"[^\w\s']|_")
 _NO_LETTERS = re.compile(r"(?<!\w)'|'(?!\w)")
 
 
@@ -55,4 +54,10 @@ class WordErrorRate(Metric):
         if self.profile == "verbatim":
             return text
         folded = unicodedata.normalize("NFKC", text).lower().replace("\u2019", "'")
-        return " ".join(_NO_LETTERS.sub(" ", _NOT_WORDS.sub(" ", folded)).split())
+        letters = "".join(one if _in_word(one) else " " for one in folded)
+        return " ".join(_NO_LETTERS.sub(" ", letters).split())
+
+
+def _in_word(letter: str) -> bool:
+    """Return whether it is part of a word; vowel signs of Hindi and others are marks (M)."""
+    return letter.isalnum() or letter == "'" or unicodedata.category(letter).startswith("M")
