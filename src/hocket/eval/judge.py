@@ -20,11 +20,14 @@ from typing import TypeAlias
 
 from hocket._errors import ConfigError, DataError
 from hocket._log import warn
+from hocket.checkpoint.manifest import machine_error
 
 Chat: TypeAlias = tuple[tuple[str, str], ...]
 """Pairs of role and text."""
 
 _BUSY = {408, 409, 429, 500, 502, 503, 504}
+# A server that is not there, or a wrong key, would else be waited for once per answer.
+_FAILURES_IN_A_ROW = 3
 
 
 class Judge(ABC):
@@ -52,7 +55,8 @@ class OpenAiJudge(Judge):
         url: of the server, up to ``/v1``.
         model: its name there.
         key: sent as a bearer token; empty sends none.
-        record: JSON-lines file that what is said is added to, for `ReplayJudge`.
+        record: JSON-lines file that what is said is added to, for `ReplayJudge`; what it has of
+            this model is not asked again.
         tries: how often a busy server is asked.
         timeout_seconds: how long an answer may take.
         wait_seconds: before a second try; each further wait is twice as long.
@@ -77,17 +81,49 @@ class OpenAiJudge(Judge):
             raise ConfigError(f"the judge's URL is {self.url!r}, expected http:// or https://.")
 
     def ask(self, chats: Sequence[Chat]) -> list[str | None]:
-        """Return the model's answers; one that fails is None, with a warning that says why."""
-        said = [self._answer(chat) for chat in chats]
-        if self.record:
-            lines = [
-                json.dumps({"key": chat_key(chat), "model": self.model, "said": one})
-                for chat, one in zip(chats, said, strict=True)
-                if one is not None
-            ]
-            with self.record.open("a", encoding="utf-8") as file:
-                file.writelines(line + "\n" for line in lines)
+        """Return the model's answers; one that fails is None, with a warning that says why.
+
+        What `record` has of this model is not asked again, and what is said is kept at once, so
+        that a scoring that was stopped goes on. After three failures in a row nothing is asked.
+        """
+        kept = self._kept()
+        said: list[str | None] = []
+        failures = 0
+        for chat in chats:
+            answer = kept.get(chat_key(chat))
+            if answer is None and failures < _FAILURES_IN_A_ROW:
+                answer = self._answer(chat)
+                failures = 0 if answer is not None else failures + 1
+                if failures == _FAILURES_IN_A_ROW:
+                    warn(
+                        f"the judge failed {failures} times in a row, nothing more is asked: "
+                        f"{len(chats) - len(said)} answers are left. Correct it, then run again."
+                    )
+                self._keep(chat, answer)
+            said.append(answer)
         return said
+
+    def _kept(self) -> dict[str, str]:
+        """Return what the record has of this model; a line cut by a kill is cut off."""
+        if not (self.record and self.record.exists()):
+            return {}
+        data = self.record.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            with self.record.open("r+b") as file:
+                file.truncate(whole)
+        rows = _rows(self.record)
+        return {str(row["key"]): str(row["said"]) for row in rows if row.get("model") == self.model}
+
+    def _keep(self, chat: Chat, said: str | None) -> None:
+        if not self.record or said is None:
+            return
+        line = json.dumps({"key": chat_key(chat), "model": self.model, "said": said})
+        try:
+            with self.record.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise machine_error(self.record, error) from error
 
     def _answer(self, chat: Chat) -> str | None:
         body = {
@@ -136,14 +172,18 @@ class ReplayJudge(Judge):
         Raises:
             DataError: the file is missing or damaged.
         """
-        try:
-            rows = [json.loads(line) for line in self.file.read_text("utf-8").splitlines()]
-            said = {row["key"]: str(row["said"]) for row in rows}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{self.file}: not what a judge recorded ({error}). Give the file of record=."
-            ) from error
+        said = {str(row["key"]): str(row["said"]) for row in _rows(self.file)}
         return [said.get(chat_key(chat)) for chat in chats]
+
+
+def _rows(file: Path) -> list[dict[str, object]]:
+    try:
+        rows = [json.loads(line) for line in file.read_text("utf-8").split("\n") if line]
+        return [{**row, "key": row["key"], "said": row["said"]} for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file}: not what a judge recorded ({error}). Give the file of record=."
+        ) from error
 
 
 def chat_key(chat: Chat) -> str:

@@ -98,6 +98,24 @@ def test_a_refusal_is_not_repeated_and_leaves_no_score(
     assert "left unscored" in caplog.text + said.err + said.out
 
 
+def test_who_fails_three_times_in_a_row_is_asked_no_more_and_nothing_twice(
+    served: Served, tmp_path: Path
+) -> None:
+    chats: list[Chat] = [(("user", str(at)),) for at in range(6)]
+    kept = tmp_path / "said.jsonl"
+    judge = OpenAiJudge(url=served.url, model="m", record=kept, wait_seconds=0.01)
+    served.statuses = [401, 200, 401, 401, 401]
+    assert judge.ask(chats) == [None, served.text, None, None, None, None]
+    assert len(served.asked) == 5
+    # As kill -9 leaves it: half a line.
+    with kept.open("a") as file:
+        file.write('{"key": ')
+    assert judge.ask(chats) == [served.text] * 6
+    assert len(served.asked) == 10
+    other = OpenAiJudge(url=served.url, model="other", record=kept, wait_seconds=0.01)
+    assert other.ask(chats[:1]) == [served.text] and len(served.asked) == 11
+
+
 def test_other_protocols_and_damaged_records_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected http"):
         OpenAiJudge(url="file:///etc", model="m")
@@ -112,6 +130,7 @@ def test_other_protocols_and_damaged_records_are_refused(tmp_path: Path) -> None
         ("yes", {}),
         ("{1: }", {}),
         ("{'a', 'b'}", {}),
+        ("{{'pred': 'yes', 'score': 4}}", {}),
     ],
 )
 def test_verdicts(said: str, verdict: dict[str, object]) -> None:
