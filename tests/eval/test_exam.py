@@ -13,7 +13,7 @@ from tests.toy import picture
 from hocket._errors import ConfigError, DataError, UnknownNameError
 from hocket.eval.draw import one
 from hocket.eval.exam import Origin, choose_tasks, open_exam, with_judge
-from hocket.eval.judge import LiteralJudge
+from hocket.eval.judge import LiteralJudge, Unasked
 from hocket.eval.metrics.choice import Choice
 from hocket.eval.metrics.exact_match import ExactMatch
 from hocket.eval.metrics.judged_answer import JudgedAnswer
@@ -42,6 +42,8 @@ def test_a_judge_goes_to_the_metrics_that_have_one(tmp_path: Path) -> None:
     judged, exact = with_judge(exam, LiteralJudge()).metrics
     assert isinstance(judged, JudgedAnswer) and isinstance(judged.judge, LiteralJudge)
     assert exact == ExactMatch()
+    twin = open_exam(Origin(kind="twin", name="msvd_qa", place=str(tmp_path / "twin")))
+    assert with_judge(twin, Unasked()).metrics == (JudgedAnswer(judge=LiteralJudge()), ExactMatch())
 
 
 def test_rows_with_known_answers_are_an_exam(tmp_path: Path) -> None:

@@ -113,6 +113,11 @@ def test_other_versions_are_not_compared(out: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="versions differ"):
         compare(first, second)
     assert compare(first, second, force=True)
+    file.write_text(file.read_text().replace('"version": 2', '"version": 1'))
+    log = second / "pope@1-twin" / "answers.jsonl"
+    log.write_text(log.read_text().replace('"target": "no"', '"target": "maybe"', 1))
+    with pytest.raises(ConfigError, match="has another prompt or answer"):
+        compare(first, second)
 
 
 def test_pages_need_nothing_and_run_nothing(out: Path) -> None:

@@ -7,7 +7,9 @@ import pytest
 
 from hocket.eval.metrics import Metric, Record, Stat
 from hocket.eval.metrics.bleu import Bleu
+from hocket.eval.metrics.cider_d import CiderD
 from hocket.eval.metrics.exact_match import ExactMatch
+from hocket.eval.metrics.judged_answer import JudgedAnswer
 from hocket.eval.metrics.mme import Mme
 from hocket.eval.resample import difference, figures, holm, mcnemar
 
@@ -48,6 +50,16 @@ def test_all_right_is_not_certain() -> None:
     # Wilson's interval of ten of ten.
     assert (value, high) == pytest.approx((1.0, 1.0))
     assert low == pytest.approx(0.722467, abs=1e-6)
+
+
+def test_only_shares_have_wilsons_interval() -> None:
+    nothing = [Stat(score=0.0)] * 4
+    (cider,) = figures(CiderD(), nothing, list("abcd"))
+    assert (cider.low, cider.high) == (0, 0)
+    marked = [Stat(score=0.0, parts={"score": 1.0}), Stat(score=None)]
+    share, mark, unscored = figures(JudgedAnswer(), marked, list("ab"))
+    assert share.high is not None and share.high > 0.5
+    assert (mark.high, unscored.value) == (1, 1) and unscored.low != unscored.high
 
 
 def test_answers_without_a_score_count_for_nothing() -> None:

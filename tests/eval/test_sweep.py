@@ -164,6 +164,56 @@ def test_the_same_prompt_is_answered_from_the_logs_of_another_exam(
     assert outcomes[1].scores is not None and outcomes[1].scores.headline.value == 1.0
 
 
+def test_a_changed_file_is_scored_as_it_now_stands(tmp_path: Path, engine: Install) -> None:
+    made = engine(lambda _: "yes")
+    file = tmp_path / "mine" / "rows.json"
+    file.parent.mkdir()
+    asked = plan(tmp_path)
+
+    def score(at: Path, **rows: str) -> tuple[int, float | None]:
+        found = [
+            {"id": name, "conversations": _turns(*one.split("="))} for name, one in rows.items()
+        ]
+        at.parent.mkdir(exist_ok=True)
+        at.write_text(json.dumps(found))
+        exam = Origin(kind="rows", name="rows", place=str(at))
+        (one,), _ = sweep(replace(asked, exams=(exam,)))
+        assert one.scores is not None and not one.skipped
+        return one.scores.questions, one.scores.headline.value
+
+    assert score(file, a="A?=yes", b="B?=yes", c="C?=no") == (3, 2 / 3)
+    assert score(file, b="B?=yes", c="C?=no") == (2, 1 / 2)  # a row less
+    assert score(file, b="B?=yes", c="C?=yes") == (2, 1)  # its right answer corrected
+    assert len(made.asked) == 3
+    assert score(file, b="B?=yes", c="Other?=no") == (2, 1 / 2)
+    # Another file of the same name has its own questions.
+    assert score(tmp_path / "yours" / "rows.json", b="B?=no") == (1, 0)
+    assert score(file, b="B?=yes", c="C?=yes") == (2, 1)
+    assert len(made.asked) == 4
+
+
+def test_rows_may_share_an_id(tmp_path: Path, engine: Install) -> None:
+    engine(lambda question: "yes" if "A" in question.messages[0].text else "no")
+    rows = [{"id": "same", "conversations": _turns(f"{n}?", "yes")} for n in "AABA"]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    exam = Origin(kind="rows", name="rows", place=str(tmp_path / "rows.json"))
+    (one,), _ = sweep(replace(plan(tmp_path), exams=(exam,)))
+    assert one.scores is not None
+    assert (one.scores.questions, one.scores.headline.value) == (4, 0.75)
+
+
+def test_scores_of_a_shard_do_not_excuse_another(tmp_path: Path, engine: Install) -> None:
+    made = engine(lambda _: "no")
+    asked = replace(plan(tmp_path, "pope"), since=time.time() - 100)
+    sweep(asked)
+    longer = [replace(exam, max_new_tokens=9) for exam in asked.exams]
+    shards = [replace(asked, exams=tuple(longer), shard=Shard(at, 2)) for at in (0, 1)]
+    for shard in shards:
+        (one,), _ = sweep(shard)
+        assert not one.skipped
+    assert len(made.asked) == 12
+
+
 def _turns(asked: str, answer: str) -> list[dict[str, str]]:
     return [{"from": "human", "value": asked}, {"from": "gpt", "value": answer}]
 

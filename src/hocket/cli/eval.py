@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -145,6 +146,7 @@ def run(
         judged_by=judge_model or (judge_replay.name if judge_replay else ""),
         placement=Placement(device=device, dtype=dtype),
         rows=rows,
+        since=time.time(),
     )
     with SweepProgress(console()) as progress:
         if jobs > 1 and not rescore:

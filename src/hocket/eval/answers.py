@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -83,6 +83,11 @@ def line_of(at: int, key: str, question: Question, reply: Reply) -> Line:
     )
 
 
+def text_of(line: Line) -> str:
+    """Return a line as its log has it, without the end."""
+    return json.dumps(asdict(line), ensure_ascii=False, default=str)
+
+
 def read_answers(files: Iterable[Path]) -> dict[str, Line]:
     """Return the lines of logs by the id of their question; an answer counts more than an error.
 
@@ -90,19 +95,28 @@ def read_answers(files: Iterable[Path]) -> dict[str, Line]:
         DataError: a line that is not the last is damaged.
     """
     found: dict[str, Line] = {}
+    for line in read_lines(files):
+        if line.id not in found or not line.reply.error:
+            found[line.id] = line
+    return dict(sorted(found.items(), key=lambda pair: pair[1].at))
+
+
+def read_lines(files: Iterable[Path]) -> Iterator[Line]:
+    """Yield every line of logs, those too that a later one stands in for.
+
+    Raises:
+        DataError: a line that is not the last is damaged.
+    """
     for file in files:
         rows = file.read_bytes().split(b"\n")
         for number, row in enumerate(rows[:-1], 1):
             try:
-                line = _read(row)
+                yield _read(row)
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
                     f"{file} line {number} is damaged ({error}). Delete the line, then run the "
                     "same command again: its question is asked anew."
                 ) from error
-            if line.id not in found or not line.reply.error:
-                found[line.id] = line
-    return dict(sorted(found.items(), key=lambda pair: pair[1].at))
 
 
 def _read(row: bytes) -> Line:
@@ -151,9 +165,8 @@ class AnswerLog:
         Raises:
             MachineError: the disk is full.
         """
-        text = json.dumps(asdict(line), ensure_ascii=False, default=str)
         try:
-            self._stream.write(text.encode() + b"\n")
+            self._stream.write(text_of(line).encode() + b"\n")
             os.fsync(self._stream.fileno())
         except OSError as error:
             raise machine_error(self._file, error) from error

@@ -6,7 +6,7 @@ are compared. Knows results on the disk; must not know models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,13 +139,16 @@ def _compare_one(first: Path, second: Path, *, force: bool) -> Comparison:
     metric = open_exam(one.origin).metrics[0]
     samples = (read_samples(first), read_samples(second))
     ids = [name for name in samples[0] if name in samples[1]]
+    lines = (read_answers(log_files(first)), read_answers(log_files(second)))
+    if not force:
+        _refuse_other_questions(one.exam, ids, lines)
     label = one.metrics[0].label
     stats = [[known[name].stats[label] for name in ids] for known in samples]
     found = difference(metric, stats[0], stats[1], [samples[0][name].cluster for name in ids])
     if found is None:
         raise DataError(f"{one.exam}: the two have no scored question in common. Ask more.")
     upwards = metric.best >= metric.worst
-    changes = _changes((first, second), ids, stats, upwards=upwards)
+    changes = _changes(lines, ids, stats, upwards=upwards)
     return Comparison(
         first=one,
         second=two,
@@ -171,14 +174,25 @@ def _refuse_unlike(one: Scores, two: Scores) -> None:
             )
 
 
+def _refuse_other_questions(
+    exam: str, ids: Sequence[str], lines: tuple[Mapping[str, Line], Mapping[str, Line]]
+) -> None:
+    for name in ids:
+        left, right = lines[0][name], lines[1][name]
+        if (left.prompt, left.target, left.truth) != (right.prompt, right.target, right.truth):
+            raise ConfigError(
+                f"{exam}: question {name} has another prompt or answer for the second model: "
+                "the file was changed in between. Evaluate both again, or insist with --force."
+            )
+
+
 def _changes(
-    folders: tuple[Path, Path],
+    lines: tuple[Mapping[str, Line], Mapping[str, Line]],
     ids: Sequence[str],
     stats: Sequence[Sequence[Stat]],
     *,
     upwards: bool,
 ) -> list[Change]:
-    lines = [read_answers(log_files(folder)) for folder in folders]
     found = []
     for name, first, second in zip(ids, *stats, strict=True):
         if first.score is None or second.score is None or first.score == second.score:

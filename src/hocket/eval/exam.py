@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -159,12 +160,14 @@ def choose_tasks(
 
 
 def with_judge(exam: Exam, judge: Judge) -> Exam:
-    """Return an exam whose metrics ask a judge, where they have one."""
+    """Return an exam whose metrics ask a judge, where they want one; twins bring their own."""
 
     def asking(metric: Metric) -> Metric:
         options = {option.name for option in dataclasses.fields(metric)}  # type: ignore[arg-type]  # each is a dataclass
         return replace(metric, judge=judge) if "judge" in options else metric  # type: ignore[type-var]  # likewise
 
+    if exam.origin.kind == "twin":
+        return exam
     return replace(exam, metrics=tuple(asking(metric) for metric in exam.metrics))
 
 
@@ -222,9 +225,14 @@ def _of_rows(origin: Origin) -> Exam:
 
     def questions() -> Iterator[Question]:
         rows = open_source(origin.name, spec)
+        seen: Counter[str] = Counter()
         for question in questions_of(rows[index] for index in range(len(rows))):
             sample = question.id.rpartition("#")[0]
-            yield replace(question, group=question.modality, cluster=sample)
+            seen[question.id] += 1
+            # Ids of rows may repeat; those of questions name their answers.
+            again = f"#{seen[question.id]}" if seen[question.id] > 1 else ""
+            name = question.id + again
+            yield replace(question, id=name, group=question.modality, cluster=sample)
 
     return Exam(
         origin=origin,

@@ -28,7 +28,6 @@ from hocket.eval.resample import Difference, Figure
 from hocket.eval.run import log_files
 from hocket.eval.scores import (
     SCORES,
-    MetricScores,
     Scores,
     read_samples,
     read_scores,
@@ -261,9 +260,10 @@ def _details(scores: Scores) -> dict[str, Any]:
             for name, one in scores.groups.items()
         ],
         "figures": [
-            (metric.label, one.name, _plain(metric, one), interval(one, percent=metric.percent))
+            (metric.label, one.name, shown(one.value, percent=times), interval(one, percent=times))
             for metric in scores.metrics
             for one in metric.figures
+            for times in (metric.percent and one.name not in metric.as_is,)
         ],
         "heat": drawing,
     }
@@ -273,10 +273,6 @@ def _verdicts(cards: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the verdicts that some card has."""
     found = {verdict for card in cards for verdict in card["verdicts"]}
     return [verdict for verdict in VERDICTS if verdict in found]
-
-
-def _plain(metric: MetricScores, figure: Figure) -> str:
-    return shown(figure.value, percent=metric.percent)
 
 
 def _compared(one: Comparison, number: int, most: float, cards: Cards) -> dict[str, Any]:

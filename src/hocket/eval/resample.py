@@ -94,7 +94,7 @@ def figures(
     found = []
     for name, value in values.items():
         low, high = _ends(drawn.get(name, np.empty(0)))
-        if metric.percent and value in (0.0, 1.0) and low == high:
+        if _is_share(metric, name) and value in (0.0, 1.0) and low == high:
             count = len(set(clusters))
             wilson = share(round(value) * count, count)
             low, high = wilson.low, wilson.high
@@ -223,6 +223,11 @@ def _copies(
 def _columns(rows: Sequence[dict[str, float]]) -> dict[str, np.ndarray]:
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
+
+
+def _is_share(metric: Metric, name: str) -> bool:
+    """Return whether a number lies between 0 and 1, where nothing and all can be told apart."""
+    return name not in metric.as_is and {metric.best, metric.worst} == {0.0, 1.0}
 
 
 def _is_mean(metric: Metric) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hocket._errors import DataError, MediaError
-from hocket.eval.answers import AnswerLog, Line, line_of, read_answers
+from hocket.eval.answers import AnswerLog, line_of, read_answers, read_lines, text_of
 from hocket.eval.ask import Reply, ask
 from hocket.eval.blind import Way, blinded, concerned
 from hocket.eval.exam import Exam
@@ -82,12 +82,15 @@ class Sitting:
 
 
 def log_files(folder: Path, way: Way | None = None) -> list[Path]:
-    """Return the logs of all processes for a way of asking."""
+    """Return the logs of all processes for a way of asking, the one written last at the end."""
     stem = _stem(way)
-    return sorted([*folder.glob(f"{stem}.jsonl"), *folder.glob(f"{stem}.*-of-*.jsonl")])
+    files = [*folder.glob(f"{stem}.jsonl"), *folder.glob(f"{stem}.*-of-*.jsonl")]
+    return sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name))
 
 
-def sit(sitting: Sitting, open_engine: Callable[[], Engine], watch: Watch) -> list[int]:
+def sit(
+    sitting: Sitting, open_engine: Callable[[], Engine], watch: Watch
+) -> tuple[tuple[str, ...], ...]:
     """Answer what is left of an exam, as it stands and in each blind way.
 
     Args:
@@ -96,7 +99,7 @@ def sit(sitting: Sitting, open_engine: Callable[[], Engine], watch: Watch) -> li
         watch: told of every answer.
 
     Returns:
-        How many questions each way has, as it stands first, over all shards.
+        The ids of the questions of each way, as it stands first, over all shards.
 
     Raises:
         DataError: the benchmark cannot be read, or a log is damaged.
@@ -110,14 +113,14 @@ def sit(sitting: Sitting, open_engine: Callable[[], Engine], watch: Watch) -> li
             "Rows need assistant turns."
         )
     earlier = _Earlier(sitting.folder.parent)
-    counts = []
+    asked = []
     ways: tuple[Way | None, ...] = (None, *sitting.ways)
     for way in ways:
         chosen = concerned(questions, way) if way else questions
-        counts.append(len(chosen))
+        asked.append(tuple(one.id for one in chosen))
         if chosen:
             _sit_one(sitting, way, chosen, earlier, open_engine, watch)
-    return counts
+    return tuple(asked)
 
 
 def _sit_one(
@@ -149,6 +152,10 @@ def _sit_one(
                     continue
                 line = known.get(one.id)
                 if line is not None and line.key == key and not line.reply.error:
+                    now = line_of(at, key, question, line.reply)
+                    # Its right answer may have been corrected since.
+                    if text_of(now) != text_of(line):
+                        log.add(now)
                     continue
                 reply = earlier.reply(key)
                 if reply is not None:
@@ -180,7 +187,7 @@ class _Earlier:
     def reply(self, key: str) -> Reply | None:
         """Return the answer to a question that was asked before."""
         if self._replies is None:
-            lines = read_answers_of_all(self._folder)
+            lines = read_lines(sorted(self._folder.glob("*/answers*.jsonl")))
             self._replies = {line.key: line.reply for line in lines if not line.reply.error}
         return self._replies.get(key)
 
@@ -188,12 +195,6 @@ class _Earlier:
         """Keep an answer."""
         if self._replies is not None and not reply.error:
             self._replies[key] = reply
-
-
-def read_answers_of_all(folder: Path) -> Iterator[Line]:
-    """Yield the lines of all exams of a model."""
-    for file in sorted(folder.glob("*/answers*.jsonl")):
-        yield from read_answers([file]).values()
 
 
 def _stem(way: Way | None) -> str:

@@ -8,6 +8,7 @@ not know models.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -39,12 +40,14 @@ class MetricScores:
         percent: whether the headline is shown times 100.
         best: score of one perfect answer.
         figures: the headline first.
+        as_is: names of those that are shown as they are.
     """
 
     label: str
     percent: bool
     best: float
     figures: tuple[Figure, ...]
+    as_is: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +161,7 @@ def score_logs(
     *,
     limit: int,
     ways: Sequence[Way] = (),
-    counts: Sequence[int] | None = None,
+    ids: Sequence[Sequence[str]] | None = None,
     judge: str = "",
 ) -> Scores | None:
     """Score the logs of a folder and write ``scores.json`` and ``samples.jsonl``.
@@ -169,8 +172,8 @@ def score_logs(
         folder: of the exam's results.
         limit: of the questions; it is noted.
         ways: blind ways to compare with.
-        counts: questions of the exam and of each way, as `sit` returned them; None takes those
-            that were scored before, or all that are in the logs.
+        ids: of the questions of the exam and of each way, as `sit` returned them, in order; what
+            else is in the logs is of other files of that name. None takes all that is there.
         judge: who judges; it is noted.
 
     Returns:
@@ -182,12 +185,11 @@ def score_logs(
     """
     asked: tuple[Way | None, ...] = (None, *ways)
     logs = {way: read_answers(log_files(folder, way)) for way in asked}
-    wanted = counts or [len(logs[way]) for way in asked]
-    for way, count in zip(asked, wanted, strict=True):
-        lines = {name: line for name, line in logs[way].items() if line.at < count}
-        if len(lines) < count:
+    wanted = ids or [list(logs[way]) for way in asked]
+    for way, names in zip(asked, wanted, strict=True):
+        if any(name not in logs[way] for name in names):
             return None
-        logs[way] = lines
+        logs[way] = {name: logs[way][name] for name in names}
     plain = [line for line in logs[None].values() if not line.reply.error]
     stats = _measure(exam, plain)
     blind = {
@@ -243,7 +245,8 @@ def write_whole(file: Path, text: str) -> None:
     Raises:
         MachineError: it cannot be written.
     """
-    aside = file.with_name(f".tmp-{file.name}")
+    # Shards may end at the same time.
+    aside = file.with_name(f".tmp-{os.getpid()}-{file.name}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         aside.write_text(text, encoding="utf-8")
@@ -288,6 +291,7 @@ def _scores(
             percent=metric.percent,
             best=metric.best_answer,
             figures=tuple(figures(metric, one, clusters)),
+            as_is=metric.as_is,
         )
         for metric, one in zip(exam.metrics, stats, strict=True)
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from hocket.eval.exam import Exam, Origin, open_exam, with_judge
 from hocket.eval.identity import Candidate, find_candidate
 from hocket.eval.judge import Judge, Unasked
 from hocket.eval.run import ALL, Shard, Sitting, Watch, sit
-from hocket.eval.scores import Scores, read_scores, score_logs, write_whole
+from hocket.eval.scores import SCORES, Scores, read_scores, score_logs, write_whole
 from hocket.infer.engine import Engine
 from hocket.infer.options import EngineOptions
 
@@ -45,6 +46,8 @@ class Plan:
         judged_by: its name.
         placement: where models run.
         rows: answers that a model generates at a time.
+        since: scores that are younger, in seconds since 1970, do not count as finished: another
+            process that shares the work wrote them, maybe without answers that this one owes.
     """
 
     models: tuple[str, ...]
@@ -59,6 +62,7 @@ class Plan:
     judged_by: str = ""
     placement: Placement = field(default_factory=Placement)
     rows: int = 32
+    since: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +72,14 @@ class Asked:
     Attributes:
         limit: questions at most; 0 for all.
         ways: blind ways.
-        counts: questions as they stand, and of each way.
+        ids: of the questions as they stand, and of each way.
+        stamp: size and time of the file of rows; empty of a folder.
     """
 
     limit: int
     ways: tuple[Way, ...]
-    counts: tuple[int, ...]
+    ids: tuple[tuple[str, ...], ...]
+    stamp: str = ""
 
 
 ASKED = "asked.json"
@@ -200,8 +206,9 @@ def _sit_one(
             ways=plan.ways,
             shard=plan.shard,
         )
-        counts = sit(sitting, engine, watch)
-        _note_asked(folder, Asked(limit=plan.limit, ways=plan.ways, counts=tuple(counts)))
+        stamp = _stamp(exam)
+        ids = sit(sitting, engine, watch)
+        _note_asked(folder, Asked(limit=plan.limit, ways=plan.ways, ids=ids, stamp=stamp))
     asked = _read_asked(folder)
     if asked is None:
         raise DataError(f"{folder} holds no answers to score. Run the command without --rescore.")
@@ -211,7 +218,7 @@ def _sit_one(
         folder,
         limit=asked.limit,
         ways=asked.ways,
-        counts=asked.counts,
+        ids=asked.ids,
         judge=plan.judged_by,
     )
     return Outcome(model=candidate.name, exam=exam.slug, scores=scores)
@@ -225,14 +232,26 @@ def _finished(plan: Plan, exam: Exam, folder: Path) -> Scores | None:
         return None
     if scores is None or asked is None:
         return None
+    if not plan.collect and (folder / SCORES).stat().st_mtime > plan.since:
+        return None
     same = (
-        scores.limit == plan.limit
+        asked.stamp == _stamp(exam)
+        and scores.limit == plan.limit
         and scores.origin == exam.origin
         and scores.judge == plan.judged_by
         and [one.label for one in scores.metrics] == [metric.label for metric in exam.metrics]
         and set(plan.ways) <= set(asked.ways)
     )
     return scores if same and not scores.errors and not scores.unscored else None
+
+
+def _stamp(exam: Exam) -> str:
+    """Return what changes with a file of rows; a benchmark's folder is not looked through."""
+    place = Path(exam.origin.place)
+    if not place.is_file():
+        return ""
+    found = place.stat()
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def _note_asked(folder: Path, asked: Asked) -> None:
