@@ -155,6 +155,22 @@ def test_shards_together_are_the_whole(tmp_path: Path) -> None:
     run(make_world, agents, profile, tmp_path / "parts", options(shard=1, shards=2))
     parts = run(make_world, agents, profile, tmp_path / "parts", options(shard=0, shards=2))
     assert parts == whole
+    # Another number of shards has nothing left to walk, and counts nothing twice.
+    assert run(make_world, {"random": Dies(0)}, profile, tmp_path / "parts", options()) == whole
+    with pytest.raises(ConfigError, match=r"of2\.jsonl: walked with world='rooms'"):
+        changed = options(setup={"world": "other"}, shard=2, shards=3)
+        (tmp_path / "parts" / "walks-random-0of1.jsonl").unlink()
+        run(make_world, agents, profile, tmp_path / "parts", changed)
+
+
+def test_what_a_model_says_cannot_break_the_log(tmp_path: Path) -> None:
+    odd = "stop\u2028\x85\x0b"
+    run(make_world, {"model": Says(odd)}, PROFILES["rooms"], tmp_path, options(limit=1))
+    (log,) = tmp_path.glob("walks-*.jsonl")
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write('{"half a line')
+    (walked,) = read_log(log)
+    assert walked.answers == [odd]
 
 
 def test_a_folder_of_another_setup_is_refused(tmp_path: Path) -> None:

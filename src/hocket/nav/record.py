@@ -103,8 +103,7 @@ class Log:
             _cut(file)
             fresh = not file.exists() or not file.stat().st_size
             if not fresh:
-                _check(file, setup)
-            self.done = [] if fresh else read_log(file)
+                check_setup(file, setup)
             self._stream: TextIO = file.open("a", encoding="utf-8")
             if fresh:
                 self._put({"setup": dict(setup)})
@@ -116,7 +115,6 @@ class Log:
     def add(self, record: Record) -> None:
         """Append a walk; it is on the disk when this returns."""
         self._put(_plain(record))
-        self.done.append(record)
 
     def close(self) -> None:
         """Close the file."""
@@ -131,11 +129,13 @@ class Log:
 def read_log(file: Path) -> list[Record]:
     """Return the walks of a log in the order of their world's list.
 
+    A last line without an end is left out: somebody is writing it.
+
     Raises:
         DataError: a line cannot be read.
     """
     found = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines()[1:], 2):
+    for number, line in enumerate(file.read_bytes().split(b"\n")[1:-1], 2):
         try:
             found.append(_record(json.loads(line)))
         except (ValueError, TypeError, KeyError) as error:
@@ -161,7 +161,13 @@ def read_setup(file: Path) -> dict[str, Any]:
     return setup
 
 
-def _check(file: Path, setup: Setup) -> None:
+def check_setup(file: Path, setup: Setup) -> None:
+    """Refuse a log of another setup.
+
+    Raises:
+        ConfigError: it is of another.
+        DataError: it does not say.
+    """
     there = read_setup(file)
     wanted = json.loads(json.dumps(dict(setup)))
     other = sorted(key for key in there.keys() | wanted if there.get(key) != wanted.get(key))

@@ -1,7 +1,8 @@
 """A closed-loop evaluation on the disk: who walks where, resumed, in shards, with one report.
 
 Walks that a log holds already are not walked again. Each shard has a log of its own; the table and
-the report are made of all logs of the folder, so the last shard to end writes the whole.
+the report are made of all logs of the folder, so the last shard to end writes the whole. They are
+of one setup, and another number of shards goes on with what the first ones walked.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from hocket.nav.agent import Agent
 from hocket.nav.drawing import film, strip
 from hocket.nav.environment import NavEnv, NavEpisode
 from hocket.nav.loop import LoopOptions, Outcome, walk_all
-from hocket.nav.record import Log, Record, read_log, record_of
+from hocket.nav.record import Log, Record, check_setup, read_log, record_of
 from hocket.nav.score import Profile
 from hocket.nav.table import TableRow, table
 
@@ -82,6 +83,7 @@ def run(
 
     Raises:
         ConfigError: the world has no walk, or the folder has logs of another setup.
+        DataError: a log is damaged.
         MachineError: the folder cannot be written.
     """
     world = make_world()
@@ -94,6 +96,9 @@ def run(
         raise ConfigError("this world has no walks. Correct its options.")
     for name, agent in agents.items():
         file = out / f"walks-{name}-{options.shard}of{options.shards}.jsonl"
+        for other in _log_files(out).get(name, []):
+            if other.stat().st_size:
+                check_setup(other, options.setup)
         log = Log(file, options.setup)
         try:
             mine = every[options.shard :: options.shards]
@@ -107,12 +112,23 @@ def run(
 
 
 def read_logs(out: Path) -> dict[str, list[Record]]:
-    """Return every walk of a folder, by agent, in the order of the world's list."""
-    found: dict[str, list[Record]] = {}
+    """Return every walk of a folder once, by agent, in the order of the world's list."""
+    return {name: _walks(files) for name, files in _log_files(out).items()}
+
+
+def _walks(files: Sequence[Path]) -> list[Record]:
+    """Return the walks of some logs in order, each once: shards of other numbers overlap."""
+    found = {one.episode: one for file in files for one in read_log(file)}
+    return sorted(found.values(), key=lambda one: one.index)
+
+
+def _log_files(out: Path) -> dict[str, list[Path]]:
+    """Return the logs of a folder by agent."""
+    found: dict[str, list[Path]] = {}
     for file in sorted(out.glob("walks-*.jsonl")):
         if match := _LOG.fullmatch(file.name):
-            found.setdefault(match[1], []).extend(read_log(file))
-    return {name: sorted(records, key=lambda one: one.index) for name, records in found.items()}
+            found.setdefault(match[1], []).append(file)
+    return found
 
 
 def _walk(
@@ -125,16 +141,18 @@ def _walk(
     options: RunOptions,
     progress: Callable[[str, int, int], None],
 ) -> None:
-    done = {one.episode for one in log.done}
+    walked = {one.episode for one in _walks(_log_files(log.file.parent)[name])}
     places = {episode.id: index for index, episode in mine}
-    left = [episode for _, episode in mine if episode.id not in done]
-    progress(name, len(mine) - len(left), len(mine))
+    left = [episode for _, episode in mine if episode.id not in walked]
+    done = len(mine) - len(left)
+    progress(name, done, len(mine))
     for outcome in walk_all(make_world, left, agent, profile, options.loop):
         index = places[outcome.episode.id]
         _keep(outcome, log.file.parent / "pictures" / f"{name}-{index}", index, options)
         # Last, so that a walk that is in the log has its pictures.
         log.add(record_of(outcome, index))
-        progress(name, len(log.done), len(mine))
+        done += 1
+        progress(name, done, len(mine))
 
 
 def _keep(outcome: Outcome, stem: Path, index: int, options: RunOptions) -> None:

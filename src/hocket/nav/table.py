@@ -1,7 +1,8 @@
 """Many walks as one row of a table: means with intervals, and where the walks ended.
 
-Shares have Wilson's interval; other measures the normal one of their mean. An error that is
-infinite counts as 0 in every share and is left out of the mean of metres, with its number beside.
+Shares have Wilson's interval; other measures the normal one of their mean, but Wilson's where all
+walks have 0, or all 1. An error that is infinite counts as 0 in every share and is left out of the
+mean of metres, with its number beside.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hocket.nav.loop import Ending
 from hocket.nav.record import Record
 
 SHARES = ("sr", "osr")
+_UP_TO_ONE = ("spl", "soft_spl", "ndtw", "sdtw", "cls")
 MEASURES = (
     "sr", "osr", "spl", "soft_spl", "ndtw", "sdtw", "cls", "ne_m", "tl_m", "steps", "decisions",
     "collisions", "invalid",
@@ -127,5 +129,8 @@ def _mean(name: str, values: Sequence[float]) -> Mean:
     if not finite:
         return Mean(math.nan, math.nan, math.nan, len(values))
     value = float(np.mean(finite))
+    if name in _UP_TO_ONE and value in (0.0, 1.0):
+        # The normal interval would say that nothing is unsure.
+        return _share(round(value) * len(values), len(values)) or Mean(0.0, 0.0, 1.0)
     half = Z_95 * float(np.std(finite)) / math.sqrt(len(finite))
     return Mean(value, value - half, value + half, len(values) - len(finite))

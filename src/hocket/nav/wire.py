@@ -74,8 +74,13 @@ def episode_from_json(row: Mapping[str, Any]) -> NavEpisode:
 
     Raises:
         KeyError: something is missing.
-        ValueError: a position is none.
+        ValueError: a position is none, or the way to take has none.
     """
+    reference = np.array(row["reference"], np.float64).reshape(-1, 3)
+    if not len(reference) or not np.isfinite(reference).all():
+        raise ValueError(
+            "reference holds no way, expected positions; [goal] if nothing else is known"
+        )
     shortest = row.get("shortest_m")
     return NavEpisode(
         id=str(row["id"]),
@@ -85,7 +90,7 @@ def episode_from_json(row: Mapping[str, Any]) -> NavEpisode:
         start=point(row["start"]),
         heading_deg=float(row["heading_deg"]),
         goal=point(row["goal"]),
-        reference=np.array(row["reference"], np.float64).reshape(-1, 3),
+        reference=reference,
         shortest_m=None if shortest is None else float(shortest),
         info=dict(row.get("info", {})),
     )
@@ -95,6 +100,9 @@ def point(values: Any) -> Point:
     """Return three numbers as a position.
 
     Raises:
-        ValueError: they are not.
+        ValueError: they are not, or one is not finite.
     """
-    return np.array(values, np.float64).reshape(3)
+    found = np.array(values, np.float64).reshape(3)
+    if not np.isfinite(found).all():
+        raise ValueError(f"{values} is no position")
+    return found

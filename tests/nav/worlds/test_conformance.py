@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.nav.worlds.conftest import KINDS, SPEC
+from tests.nav.worlds.conftest import KINDS, SPEC, fake_habitat, habitat_files
 
-from hocket._errors import ConfigError, HocketError, UnknownNameError
+from hocket._errors import ConfigError, DataError, HocketError, UnknownNameError
 from hocket.nav.agent import RandomAgent, Turn
 from hocket.nav.codec import sentence
 from hocket.nav.environment import Guided, NavAction, NavEnv
 from hocket.nav.loop import LoopOptions, walk_all
 from hocket.nav.open_loop import compare
 from hocket.nav.score import PROFILES
+from hocket.nav.wire import episode_from_json, point
 from hocket.nav.worlds import open_world, worlds
 
 Make = Callable[[], NavEnv]
@@ -98,6 +103,33 @@ def test_what_is_missing_is_an_error_of_one_line(kind: str, options: dict[str, s
     with pytest.raises(HocketError) as found:
         open_world(kind, options, SPEC).episodes()
     assert len(str(found.value)) < 400
+
+
+def test_habitat_measures_by_the_oracles_positions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "habitat_sim", fake_habitat())
+    files = habitat_files(tmp_path)
+    truth = tmp_path / "val_gt.json.gz"
+    way = [[0.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [-2.0, 0.0, 0.0], [-3.0, 0.0, 0.0]]
+    truth.write_bytes(gzip.compress(json.dumps({"0": {"locations": way}}).encode()))
+    (one, other) = open_world("habitat", files, SPEC).episodes()
+    assert len(one.reference) == len(other.reference) == 2
+    english = {**files, "truth": str(truth)}
+    with pytest.raises(DataError, match="KeyError"):
+        open_world("habitat", english, SPEC).episodes()
+    truth.write_bytes(gzip.compress(json.dumps({key: {"locations": way} for key in "01"}).encode()))
+    assert open_world("habitat", english, SPEC).episodes()[1].reference.tolist() == way
+
+
+def test_a_robot_is_somewhere_and_its_walks_have_a_way() -> None:
+    with pytest.raises(ValueError, match="is no position"):
+        point([0.0, float("nan"), 0.0])
+    row = {"id": "1", "scene": "s", "instruction": "go", "start": [0, 0, 0], "heading_deg": 0,
+           "goal": [1, 0, 0], "reference": []}  # fmt: skip
+    with pytest.raises(ValueError, match=r"\[goal\] if nothing else is known"):
+        episode_from_json(row)
+    assert len(episode_from_json({**row, "reference": [row["goal"]]}).reference) == 1
 
 
 def test_who_says_what_was_recorded_agrees_with_it(make_world: Make) -> None:

@@ -16,6 +16,7 @@ from hocket._log import console
 from hocket.chat.navigation import Asking
 from hocket.cli._session import start_session
 from hocket.cli.nav._world import SetOption, find_profile, read_settings, spec_of
+from hocket.eval.identity import find_candidate
 from hocket.infer.engine import Engine
 from hocket.nav.agent import Agent, RandomAgent
 from hocket.nav.codec import Grammar
@@ -29,7 +30,9 @@ from hocket.nav.table import Mean, TableRow
 from hocket.nav.walks_page import write_page
 from hocket.nav.worlds import open_world
 
-_SHOWN = ("sr", "osr", "spl", "ndtw", "ne_m", "steps", "collisions", "invalid")
+# How the walks of a world are scored unless somebody says otherwise.
+_USUAL = {"rooms": "rooms", "r2r_graph": "r2r"}
+_SHOWN = ("sr", "osr", "spl", "ndtw", "ne_m", "steps", "invalid")
 
 
 def command(
@@ -70,7 +73,7 @@ def command(
     """
     start_session()
     world = read_settings(settings)
-    chosen = find_profile(profile or ("rooms" if env == "rooms" else "vlnce"))
+    chosen = find_profile(profile or _USUAL.get(env, "vlnce"))
     spec = spec_of(chosen, side=side, max_steps=max_steps)
 
     def make_world() -> NavEnv:
@@ -88,7 +91,7 @@ def command(
         pictures=pictures,
         films=video,
         loop=LoopOptions(batch=batch, grammar=grammar, on_invalid=on_invalid),
-        setup=_setup(model, env, world, chosen.name, asked, spec, grammar, on_invalid),
+        setup=_setup(model, env, world, chosen.name, asked, spec, grammar, on_invalid, seed),
     )
     _walk(make_world, agents, chosen, out, options)
 
@@ -163,9 +166,13 @@ def _setup(
     spec: Any,
     grammar: Grammar,
     on_invalid: OnInvalid,
+    seed: int,
 ) -> dict[str, Any]:
     return {
         "model": str(model) if model else "",
+        # Trained on, the same folder holds another model.
+        "weights": find_candidate(model).fingerprint if model else "",
+        "seed": seed,
         "world": env,
         "options": dict(world),
         "profile": profile,
@@ -181,18 +188,21 @@ def _setup(
 
 
 def _screen(rows: list[TableRow], profile: str) -> Table:
-    table = Table(title=f"profile {profile}", box=None)
-    for name in ("who", "group", "walks", *_SHOWN, "some landmark", "the right one"):
+    """Return the table, narrow enough for 80 columns; the report has every interval."""
+    table = Table(title=f"profile {profile}", box=None, padding=(0, 1, 0, 0))
+    for name in ("who", "group", "walks", *_SHOWN, "at any", "at right"):
         table.add_column(name, justify="left" if name in ("who", "group") else "right")
     for row in rows:
         cells = [_number(row.means[name], name) for name in _SHOWN]
-        split = [_number(one, "sr") if one else "-" for one in (row.reached_any, row.reached_right)]
+        split = [
+            f"{100 * one.value:.0f}" if one else "-" for one in (row.reached_any, row.reached_right)
+        ]
         table.add_row(row.agent, row.group, str(row.walks), *cells, *split)
+    table.caption = "shares in percent; at any: stopped at some landmark; at right: of those"
     return table
 
 
 def _number(mean: Mean, name: str) -> str:
-    half = (mean.high - mean.low) / 2
-    if name in ("sr", "osr", "spl", "ndtw"):
-        return f"{100 * mean.value:.1f} +-{100 * half:.1f}"
-    return f"{mean.value:.2f}"
+    if name == "sr":
+        return f"{100 * mean.value:.1f} +-{50 * (mean.high - mean.low):.0f}"
+    return f"{100 * mean.value:.1f}" if name in ("osr", "spl", "ndtw") else f"{mean.value:.2f}"
