@@ -30,6 +30,8 @@ WAYS: tuple[Way, ...] = get_args(Way)
 _BLUR_SHARE = 0.25
 _BLURRED_FRAMES = 64
 _RATE = 16000
+# To draw a question whose media may stand in for those of another.
+_TRIES = 64
 
 Change = Callable[[tuple[Part, ...]], Iterable[Part]]
 
@@ -82,16 +84,27 @@ def _swapped(questions: Sequence[Question], *, seed: int) -> Iterator[Question]:
     for question in questions:
         piles.setdefault(_kind(question), []).append(question)
     for question in questions:
-        others = _others(question, piles[_kind(question)])
-        if not others:
+        other = _other(question, piles[_kind(question)], seed=seed)
+        if other is None:
             continue
-        drawn = generator(seed, 0, question.id, "swapped").integers(len(others))
-        media = iter(list(others[int(drawn)].conversation.media()))
+        media = iter(list(other.conversation.media()))
 
         def other_medium(parts: tuple[Part, ...], media: Iterator[Part] = media) -> list[Part]:
             return [part if isinstance(part, Text) else next(media) for part in parts]
 
         yield replace(question, conversation=_changed(question.conversation, other_medium))
+
+
+def _other(question: Question, pile: Sequence[Question], *, seed: int) -> Question | None:
+    """Return one of `_others`, drawn evenly; of a large benchmark they are not all looked at."""
+    rng = generator(seed, 0, question.id, "swapped")
+    for at in rng.integers(len(pile), size=_TRIES).tolist():
+        other = pile[at]
+        apart = other.target != question.target and other.cluster != question.cluster
+        if apart and other.group == question.group:
+            return other
+    others = _others(question, pile)
+    return others[int(rng.integers(len(others)))] if others else None
 
 
 def _others(question: Question, pile: Sequence[Question]) -> list[Question]:

@@ -43,7 +43,7 @@ class Table:
     """A file of rows, or several; each row also has its ``file``, below the benchmark's folder.
 
     Attributes:
-        path: below the folder of the benchmark; all but JSON take a pattern.
+        path: below the folder of the benchmark; it may be a pattern.
         kind: ``json``, a storage format of ``data/sources``, or ``transcripts``: lines of an ``id``
             and a ``text``, as LibriSpeech and Kaldi have them.
         key: of JSON, the key under which the rows stand; empty for the file itself.
@@ -63,15 +63,16 @@ class Table:
         Raises:
             DataError: the file is missing or damaged.
         """
-        if self.kind == "json":
-            yield from self._json_rows(folder / self.path)
-            return
-        for file in sorted(folder.glob(self.path)):
+        # A file that is missing is told of by whoever opens it.
+        for file in sorted(folder.glob(self.path)) or [folder / self.path]:
             name = file.relative_to(folder).as_posix()
             for where, row in self._rows_of(file):
                 yield where, {**row, "file": name}
 
     def _rows_of(self, file: Path) -> Iterator[tuple[str, dict[str, Value]]]:
+        if self.kind == "json":
+            yield from self._json_rows(file)
+            return
         if self.kind == "transcripts":
             yield from _transcripts(file)
             return

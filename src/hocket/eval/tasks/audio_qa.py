@@ -10,7 +10,7 @@ from hocket.eval.task import SHORT, Anchor, Task, tasks
 
 @tasks.register
 def task() -> Task:
-    """Return Clotho-AQA's test split; an answer is right if any of the people gave it."""
+    """Return Clotho-AQA's test split; the answer of each of the people is a row of its own."""
     return Task(
         title="Clotho-AQA",
         download="clotho_aqa_test.csv and audio_files of https://zenodo.org/records/6473207",

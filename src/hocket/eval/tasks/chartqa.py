@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from hocket.eval.draw import bars
 from hocket.eval.metrics.relaxed_accuracy import RelaxedAccuracy
@@ -12,7 +13,7 @@ from hocket.eval.task import Anchor, Task, tasks
 
 @tasks.register
 def task() -> Task:
-    """Return ChartQA's test split, the questions that people wrote; the rest are ``augmented``."""
+    """Return ChartQA's test split; groups are the questions of people and the augmented ones."""
     return Task(
         title="ChartQA",
         download="lmms-lab/ChartQA of the Hugging Face hub, or ChartQA Dataset/test of "
@@ -24,7 +25,7 @@ def task() -> Task:
                 media={"image": InColumn(name="image")},
             ),
             Layout(
-                table=Table(path="test/test_human.json"),
+                table=Table(path="test/test_*.json"),
                 fields={"question": "query", "answer": "label", "cluster": "imgname"},
                 media={"image": InFile(path="test/png/{imgname}")},
             ),
@@ -47,9 +48,10 @@ def task() -> Task:
 
 
 def _named(row: Row) -> Iterable[Row]:
-    # Neither form numbers its questions.
-    name = f"{row.get('imgname', '')}{row['question']}"
-    yield {"group": "human", **row, "id": name}
+    # Neither form numbers its questions; the files of the second are called after their group.
+    name = f"{row.get('cluster', '')}{row['question']}"
+    group = row.get("group") or Path(row["file"]).stem.removeprefix("test_")
+    yield {**row, "group": group, "id": name}
 
 
 def _twin() -> list[Row]:
