@@ -240,6 +240,20 @@ def test_rules_extract_where_no_judge_does(kind: str, answer: str, expected: str
     assert metric.reduce([stat])["extracted_by_rule"] == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "extracted"),
+    [
+        ("The area is x = 5, so the answer is (B) 8/11.", "B"),
+        ("**Answer:** B\nsince 2 = 2", "B"),
+        ("It must be eight elevenths, 8/11", "B"),
+        ("who knows", "who knows"),
+    ],
+)
+def test_rules_extract_options_too(answer: str, extracted: str) -> None:
+    meta = {"answer_type": "text", "question_type": "multi_choice", "options": ["3/11", "8/11"]}
+    assert rule_extract(record(answer, meta=meta)) == extracted
+
+
 def test_silence_is_no_option() -> None:
     meta = {"answer_type": "text", "question_type": "multi_choice", "options": ["red", "b"]}
     (stat,) = MathVista().measure([record("", "b", meta=meta)])

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from hocket.eval.judge import Chat, Judge, Unasked
 from hocket.eval.metrics import Metric, Record, Stat, metrics
 from hocket.eval.metrics._edit import edits
+from hocket.eval.metrics.choice import read_choice
 
 _QUOTED = re.compile(r'The answer is "(.*)"\.')
-_CONCLUSION = re.compile(r"(?:answer(?: is|:)|=)\s*", re.IGNORECASE)
+_ANSWER = re.compile(r"answer(?: is|:)[\s*:]*", re.IGNORECASE)
+_RESULT = re.compile(rf"{_ANSWER.pattern}|=\s*", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _LIST = re.compile(r"\[[^\[\]]*\]")
 _EXTRACT = (
@@ -84,13 +86,17 @@ def quick_extract(record: Record) -> str | None:
 
 
 def rule_extract(record: Record) -> str:
-    """Return what follows the last conclusion, and of that the last number where one is wanted."""
-    tail = _CONCLUSION.split(record.answer)[-1].strip().rstrip(".")
+    """Return what follows the last conclusion: an option's letter or a number where one is wanted.
+
+    What stands behind an equals sign concludes only where a number or list is wanted.
+    """
+    said = _ANSWER.split(record.answer)[-1].strip(" *\n").rstrip(".")
     if record.meta.get("question_type") == "multi_choice":
-        return tail
-    pattern = _LIST if record.meta.get("answer_type") == "list" else _NUMBER
+        return read_choice(said, _options(record)) or said
     if record.meta.get("answer_type") == "text":
-        return tail
+        return said
+    tail = _RESULT.split(record.answer)[-1]
+    pattern = _LIST if record.meta.get("answer_type") == "list" else _NUMBER
     found = pattern.findall(tail) or pattern.findall(record.answer)
     return found[-1].replace(",", "") if found and pattern is _NUMBER else "".join(found[-1:])
 
