@@ -36,7 +36,7 @@ def task_of_table(file: Path) -> Task:
         raise DataError(f"no file {file}. Give a TSV of VLMEvalKit, such as LMUData/MMBench.tsv.")
     table = Table(path=file.name, kind="tsv")
     rows = [row for _, row in table.rows(file.parent)]
-    columns = list(rows[0]) if rows else []
+    columns = [name for name in rows[0] if name != "file"] if rows else []
     missing = [name for name in _NEEDED if name not in columns]
     if missing:
         raise DataError(

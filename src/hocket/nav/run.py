@@ -97,7 +97,7 @@ def run(
     for name, agent in agents.items():
         file = out / f"walks-{name}-{options.shard}of{options.shards}.jsonl"
         for other in _log_files(out).get(name, []):
-            if other.stat().st_size:
+            if other != file and other.stat().st_size:
                 check_setup(other, options.setup)
         log = Log(file, options.setup)
         try:
