@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from tests.serve.clients.features import LONG, SCHEMA, stops
-from tests.serve.loopback import MODEL, Loopback, ask, image, serving, text
+from tests.serve.loopback import MODEL, Loopback, ask, image, png, serving, text
 from tests.toy import SPEC, TEXTS, toy
 
 from hocket._errors import ConfigError
@@ -104,9 +104,15 @@ def test_numbers_are_counted(server: Loopback) -> None:
     httpx.post(server.url + CHAT, json=ask("Hi", new_of_this_month=1), timeout=30)
     assert read("generation_tokens_total") == before[0] + 4
     assert read("request_unknown_fields_total") == before[1] + 1
-    before = (read("media_rejected_total"), 0)
+    refused = f'request_error_total{{path="{CHAT}",status="400"}}'
+    names = ("media_rejected_total", refused, "request_cancelled_total")
+    before = tuple(map(read, names))
     httpx.post(server.url + CHAT, json=ask(image(b"hello")), timeout=30)
-    assert read("media_rejected_total") == before[0] + 1
+    httpx.post(server.url + CHAT, json=ask("too long " * 2000), timeout=30)
+    assert tuple(map(read, names)) == (before[0] + 1, before[1] + 2, before[2])
+    before = (read('media_decode_seconds_count{modality="image"}'),)
+    httpx.post(server.url + CHAT, json=ask(image(png(7))), timeout=30)
+    assert read('media_decode_seconds_count{modality="image"}') > before[0]
     assert read("num_requests_running") == 0
     # The names and kinds that dashboards of vLLM ask for.
     said = httpx.get(f"{server.url}/metrics").text

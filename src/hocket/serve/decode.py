@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from hocket._errors import MachineError
+from hocket.media.audio import Audio
 from hocket.media.guard import Given, Guard, LostDecoderError, Result
+from hocket.media.image import Image
 from hocket.media.limits import Limits
 from hocket.media.video import Video
 from hocket.serve.errors import ApiError, BadPartError
@@ -33,11 +36,15 @@ class Decoder(Guard):
 
     Args:
         limits: of the server.
+        took: told ``image``, ``audio`` or ``video`` and the seconds of each call about a medium.
     """
 
-    def __init__(self, limits: ServeLimits) -> None:
+    def __init__(
+        self, limits: ServeLimits, took: Callable[[str, float], None] | None = None
+    ) -> None:
         super().__init__(deadline_seconds=limits.decode_seconds)
         self._bytes = self.most_answer_bytes = limits.decoder_bytes
+        self._took = took
         self._limits = limits.media
         self._film_limits = replace(limits.media, max_pixels=limits.frame_pixels)
 
@@ -60,9 +67,10 @@ class Decoder(Guard):
             BadPartError: the medium cannot be opened within the limits.
             ApiError: no process can be started.
         """
-        film = inspect.ismethod(function) and isinstance(function.__self__, Video)
-        limits = self._film_limits if film else self._limits
+        medium = function.__self__ if inspect.ismethod(function) else None
+        limits = self._film_limits if isinstance(medium, Video) else self._limits
         given = tuple(limits if isinstance(one, Limits) else one for one in args)
+        began = time.perf_counter()
         try:
             fault, value = super().call(
                 name, limited, self._bytes, self.deadline_seconds, function, given, kwargs
@@ -78,6 +86,10 @@ class Decoder(Guard):
         except MachineError as error:
             _logger.error("%s", error)
             raise ApiError("no medium can be opened now.", status=503, retry_after=5) from error
+        finally:
+            kind = _kind_of(medium)
+            if kind and self._took is not None:
+                self._took(kind, time.perf_counter() - began)
         return _value(name, Outcome(Fault(fault), value))
 
     def streams(self, name: str, data: bytes) -> Streams:
@@ -87,6 +99,17 @@ class Decoder(Guard):
             BadPartError: it cannot be opened.
         """
         return Streams(*self.call(name, streams, data, name, self._limits))
+
+
+def _kind_of(medium: object) -> str:
+    match medium:
+        case Image():
+            return "image"
+        case Audio():
+            return "audio"
+        case Video():
+            return "video"
+    return ""
 
 
 def _value(name: str, outcome: Outcome) -> Any:

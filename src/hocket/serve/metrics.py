@@ -40,7 +40,9 @@ class Metrics:
         self._generated = self._counter("generation_tokens", "Tokens of answers.")
         self._success = self._counter("request_success", "Answers.", "finished_reason")
         self._cancelled = self._counter("request_cancelled", "Clients that went away.")
-        self._errors = self._counter("request_error", "Requests refused or failed.", "status")
+        self._errors = self._counter(
+            "request_error", "Requests refused or failed.", "path", "status", model=False
+        )
         self._rejected = self._counter("media_rejected", "Media refused.", "reason", model=False)
         self._unknown = self._counter("request_unknown_fields", "Fields nobody knows.", model=False)
         self._first = self._histogram("time_to_first_token_seconds", _FIRST_TOKEN)
@@ -48,6 +50,7 @@ class Metrics:
         self._whole = self._histogram("e2e_request_latency_seconds", _WHOLE)
         self._waited = self._histogram("request_queue_time_seconds", _WHOLE)
         self._prepared = self._histogram("request_prepare_seconds", _FIRST_TOKEN)
+        self._decoded = self._histogram("media_decode_seconds", _FIRST_TOKEN, "modality")
         for model, state in states.items():
             self._watch(model, state)
         self._registry.register(_Counts(states))
@@ -75,13 +78,17 @@ class Metrics:
         """Note how long a prompt took to make, media included."""
         self._prepared.labels(model).observe(seconds)
 
+    def decoded(self, modality: str, seconds: float) -> None:
+        """Note how long a medium took to open or to decode, whatever came of it."""
+        self._decoded.labels(modality).observe(seconds)
+
     def cancelled(self, model: str) -> None:
         """Count a client that went away."""
         self._cancelled.labels(model).inc()
 
-    def failed(self, model: str, error: ApiError) -> None:
+    def failed(self, path: str, error: ApiError) -> None:
         """Count a request that was refused or failed."""
-        self._errors.labels(model, str(error.status)).inc()
+        self._errors.labels(path, str(error.status)).inc()
         if (error.code or "").startswith(("media_", "bad_media", "too_many_media")):
             self._rejected.labels(error.code).inc()
 
@@ -93,11 +100,11 @@ class Metrics:
         names = ("model_name", *labels) if model else labels
         return Counter(f"hocket:{name}", text, names, registry=self._registry)
 
-    def _histogram(self, name: str, buckets: tuple[float, ...]) -> Histogram:
+    def _histogram(
+        self, name: str, buckets: tuple[float, ...], label: str = "model_name"
+    ) -> Histogram:
         text = name.replace("_", " ")
-        return Histogram(
-            f"hocket:{name}", text, ("model_name",), buckets=buckets, registry=self._registry
-        )
+        return Histogram(f"hocket:{name}", text, (label,), buckets=buckets, registry=self._registry)
 
     def _watch(self, model: str, state: Callable[[], EngineState]) -> None:
         gauges: dict[str, Callable[[EngineState], float]] = {

@@ -51,10 +51,12 @@ class Running:
 
     Attributes:
         in_thought: whether the answer begins inside of a thought; known once it is asked for.
+        refused: whether the question was wrong, so that nothing was asked.
     """
 
     def __init__(self, variant: Variant, service: Service) -> None:
         self.in_thought = False
+        self.refused = False
         self.variant = variant
         self._service = service
         self._events: asyncio.Queue[Piece | None] = asyncio.Queue()
@@ -126,7 +128,9 @@ class Running:
         """Free the slot, whatever has come so far, and count."""
         self._closed = True
         handle = self._handle
-        if handle is None or not handle.done:
+        if self.refused:
+            pass  # counted as an error by whoever answers it
+        elif handle is None or not handle.done:
             self._service.metrics.cancelled(self.variant.id)
         elif handle.error is None and handle.completion is not None:
             self._service.metrics.done(self.variant.id, handle.completion)
@@ -258,7 +262,11 @@ class Service:
         running = Running(variant, self)
         self.running.add(running)
         stack.callback(running.close)
-        await self.in_thread(lambda decoder: running.submit(question, sampling, decoder))
+        try:
+            await self.in_thread(lambda decoder: running.submit(question, sampling, decoder))
+        except ApiError:
+            running.refused = True
+            raise
         return running
 
     def told(self, error: BaseException) -> ApiError:
@@ -271,7 +279,7 @@ class Service:
     def _decoder(self) -> Decoder:
         found: Decoder | None = vars(self._local).get("decoder")
         if found is None:
-            found = self._local.decoder = Decoder(self.limits)
+            found = self._local.decoder = Decoder(self.limits, self.metrics.decoded)
             self._decoders.append(found)
         return found
 
