@@ -278,6 +278,17 @@ def test_prefixes_and_media_are_used_again(engine: Engine) -> None:
     assert engine.state.prefix_bytes == engine.state.encoder_bytes == 0
 
 
+def test_owners_share_nothing_that_is_kept(engine: Engine) -> None:
+    asked = talk(user(picture(5), "the same words " * 6))
+    done = [
+        engine.submit(asked, SHORT, owner=owner).result()
+        for owner in ("one", "one", "another", "another", "")
+    ]
+    assert [one.usage.cached_tokens > 0 for one in done] == [False, True, False, True, False]
+    assert engine.state.encoder_misses == 3
+    assert len({one.answers[0].tokens for one in done}) == 1
+
+
 def test_new_weights_are_noticed() -> None:
     model, processor = make()
     engine = Engine(model, processor)

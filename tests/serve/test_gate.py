@@ -52,6 +52,18 @@ def test_any_of_the_keys_opens(server: Loopback) -> None:
         assert found.status_code == 200
 
 
+def test_a_key_does_not_learn_what_another_one_asked(server: Loopback) -> None:
+    def cached(key: str) -> bool:
+        headers = {"Authorization": f"Bearer {key}"}
+        body = ask("the same words " * 6)
+        found = httpx.post(f"{server.url}/v1/chat/completions", json=body, headers=headers)
+        return bool(found.json()["usage"]["prompt_tokens_details"]["cached_tokens"])
+
+    assert not cached(KEY)
+    assert cached(KEY)
+    assert not cached("another-key-here")
+
+
 @pytest.mark.parametrize("path", OPEN)
 def test_health_is_open(server: Loopback, path: str) -> None:
     assert httpx.get(server.url + path).status_code == 200

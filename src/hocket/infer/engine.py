@@ -126,6 +126,7 @@ class Engine(OriginalCalls):
         sampling: Sampling | None = None,
         *,
         on_token: Callable[[Piece], None] | None = None,
+        owner: str = "",
     ) -> Handle:
         """Hand in a request; it is answered together with all others.
 
@@ -137,6 +138,8 @@ class Engine(OriginalCalls):
             sampling: how tokens are drawn; `Sampling.n` answers are made.
             on_token: called with each piece in the thread that runs the steps. What it raises
                 fails this request.
+            owner: whose it is; what is kept of prompts and media is used for the same owner alone,
+                so that nobody can tell from times or counts what another one asked.
 
         Raises:
             DataError: the conversation does not end with a user or tool turn.
@@ -147,6 +150,8 @@ class Engine(OriginalCalls):
         """
         chosen = sampling or Sampling()
         made = self._prompt(question, chosen)
+        if owner:
+            made = made.kept_for(owner)
         if strange := [token for token, _ in chosen.logit_bias if token >= self._vocab_size]:
             raise ConfigError(
                 f"sampling: logit_bias names token {strange[0]}, but the vocabulary has "

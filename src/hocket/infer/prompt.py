@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 import numpy as np
@@ -86,6 +86,18 @@ class Prompt:
         for one in self.shown:
             counts[one.span.modality] += one.span.rows
         return dict(counts)
+
+    def kept_for(self, owner: str) -> Prompt:
+        """Return the same prompt, which finds nothing that was kept of another owner's."""
+        mark = hashlib.blake2b(owner.encode(), digest_size=_DIGEST_BYTES)
+        keys = self.keys.copy()
+        keys[0] = -1 - int.from_bytes(mark.digest()[:7], "little")
+        shown = []
+        for one in self.shown:
+            both = mark.copy()
+            both.update(one.digest)
+            shown.append(replace(one, digest=both.digest()))
+        return replace(self, keys=keys, shown=tuple(shown))
 
 
 class PromptMaker:

@@ -48,17 +48,19 @@ class Running:
     Args:
         variant: the model.
         service: where it runs.
+        key: name of the client's key.
 
     Attributes:
         in_thought: whether the answer begins inside of a thought; known once it is asked for.
         refused: whether the question was wrong, so that nothing was asked.
     """
 
-    def __init__(self, variant: Variant, service: Service) -> None:
+    def __init__(self, variant: Variant, service: Service, key: str) -> None:
         self.in_thought = False
         self.refused = False
         self.variant = variant
         self._service = service
+        self._key = key
         self._events: asyncio.Queue[Piece | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._handle: Handle | None = None
@@ -69,7 +71,7 @@ class Running:
         since = time.perf_counter()
         asked = question(decoder)
         self.in_thought = self._begins_in_thought(asked, sampling)
-        handle = self.variant.engine.submit(asked, sampling, on_token=self._tell)
+        handle = self.variant.engine.submit(asked, sampling, on_token=self._tell, owner=self._key)
         self._service.metrics.prepared(self.variant.id, time.perf_counter() - since)
         self._handle = handle
         if self._closed:
@@ -225,7 +227,7 @@ class Service:
             ApiError: there is no place, or the question is wrong.
         """
         await self.enter(stack, variant, sampling.n, key)
-        return await self.ask(stack, variant, question, sampling)
+        return await self.ask(stack, variant, question, sampling, key)
 
     async def enter(self, stack: ExitStack, variant: Variant, choices: int, key: str) -> None:
         """Take the place of a request and wait for its model, once for all of its questions.
@@ -246,7 +248,7 @@ class Service:
         stack.callback(variant.turns.leave)
 
     async def ask(
-        self, stack: ExitStack, variant: Variant, question: Question, sampling: Sampling
+        self, stack: ExitStack, variant: Variant, question: Question, sampling: Sampling, key: str
     ) -> Running:
         """Ask one question of a request that has its place.
 
@@ -255,11 +257,12 @@ class Service:
             variant: the model.
             question: makes the conversation.
             sampling: how it is answered.
+            key: name of the client's key.
 
         Raises:
             ApiError: the question is wrong.
         """
-        running = Running(variant, self)
+        running = Running(variant, self, key)
         self.running.add(running)
         stack.callback(running.close)
         try:

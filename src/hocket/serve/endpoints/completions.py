@@ -51,7 +51,7 @@ async def _answer(body: CompletionRequest, service: Service, key: str) -> Respon
     with ExitStack() as stack:
         await service.enter(stack, variant, len(body.prompt) * sampling.n, key)
         every = [
-            await service.ask(stack, variant, partial(_text, text), sampling)
+            await service.ask(stack, variant, partial(_text, text), sampling, key)
             for text in body.prompt
         ]
         if body.stream:
