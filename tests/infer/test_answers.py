@@ -166,6 +166,22 @@ def test_what_cannot_be_a_constraint(engine: Engine, constraint: Constraint) -> 
         engine.submit(ASKED, Sampling(constraint=constraint))
 
 
+def test_division_that_takes_too_long_is_refused_at_once(engine: Engine) -> None:
+    def numbers(*given: float | bool | str) -> dict[str, object]:
+        return {"anyOf": [{"type": "number", "multipleOf": one} for one in given]}
+
+    for found in (numbers(999_983), numbers(997, 991), numbers(10**400, 3), numbers(0.00017, 7919)):
+        with pytest.raises(ConfigError, match="no common multiple up to 65536"):
+            Constraint.json_schema(found)
+        with pytest.raises(ConfigError, match="no common multiple up to 65536"):
+            call_grammar([{"name": "f", "parameters": found}])
+    odd = numbers(True, "x", -1, float("inf"), 1e-300)
+    for allowed in (numbers(0.01, 5), numbers(*range(2, 11)), odd):
+        Constraint.json_schema(allowed)
+    matcher = engine._grammars.matcher(Constraint.json_schema(numbers(0.25, 60)))
+    assert bool(matcher.allowed().any())
+
+
 def test_without_the_library_the_extra_is_named(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

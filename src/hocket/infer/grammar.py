@@ -6,8 +6,10 @@ Knows the tokenizer; must not know models or requests.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +23,8 @@ from hocket._errors import ConfigError, MissingExtraError
 _LONGEST_MESSAGE = 300
 # Twice what OpenAI takes; the library needs a second for half a million.
 _MOST_CHARS = 2**18
+# Division is done digit by digit, with a state for each remainder; a million take seven seconds.
+_MOST_REMAINDERS = 2**16
 SPACING = {
     "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 }
@@ -41,7 +45,12 @@ class Constraint:
 
     @classmethod
     def json_schema(cls, schema: Mapping[str, Any] | bool) -> Constraint:
-        """Return the constraint that the answer is JSON of this schema."""
+        """Return the constraint that the answer is JSON of this schema.
+
+        Raises:
+            ConfigError: its ``multipleOf`` would take too long to check.
+        """
+        check_divisors(schema)
         spaced = schema if isinstance(schema, bool) else {**schema, **SPACING}
         return cls("json_schema", json.dumps(spaced))
 
@@ -59,6 +68,42 @@ class Constraint:
     def lark(cls, grammar: str) -> Constraint:
         """Return the constraint that the answer is a sentence of llguidance's form of Lark."""
         return cls("lark", grammar)
+
+
+def check_divisors(schema: object) -> None:
+    """Refuse a JSON schema whose ``multipleOf`` would hold everybody up.
+
+    Raises:
+        ConfigError: their least common multiple is too large.
+    """
+    found = set(_divisors(schema))
+    scale = math.lcm(*(one.denominator for one in found))
+    remainders = 1
+    for one in found:
+        remainders = math.lcm(remainders, int(one * scale))
+        if remainders > _MOST_REMAINDERS:
+            raise ConfigError(
+                f"constraint: the numbers of multipleOf have no common multiple up to "
+                f"{_MOST_REMAINDERS}: too much to check while an answer is written. "
+                "Take smaller ones, or leave them out."
+            )
+
+
+def _divisors(schema: object) -> Iterator[Fraction]:
+    waiting = [schema]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting += one
+        elif isinstance(one, Mapping):
+            waiting += one.values()
+            match one.get("multipleOf"):
+                case bool():
+                    continue
+                case int(number) if number > 0:
+                    yield Fraction(number)
+                case float(number) if 0 < number < math.inf:
+                    yield Fraction(str(number))
 
 
 class Grammars:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hocket._errors import ConfigError
-from hocket.infer.grammar import SPACING
+from hocket.infer.grammar import SPACING, check_divisors
 
 OPEN = "<tool_call>"
 CLOSE = "</tool_call>"
@@ -96,7 +96,7 @@ def call_grammar(tools: Sequence[Mapping[str, Any]], *, name: str | None = None)
         name: the one tool that may be called; None for any.
 
     Raises:
-        ConfigError: no tool has this name, or there are none.
+        ConfigError: no tool has this name, there are none, or a schema takes too long to check.
     """
     functions = [dict(tool.get("function", tool)) for tool in tools]
     chosen = [one for one in functions if name is None or one["name"] == name]
@@ -115,6 +115,7 @@ def call_grammar(tools: Sequence[Mapping[str, Any]], *, name: str | None = None)
         }
         for one in chosen
     ]
+    check_divisors(schemas)
     body = json.dumps(({"anyOf": schemas} if len(schemas) > 1 else schemas[0]) | SPACING)
     return f'start: OPEN call CLOSE\nOPEN: "{OPEN}\\n"\nCLOSE: "\\n{CLOSE}"\ncall: %json {body}\n'
 
