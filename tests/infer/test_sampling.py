@@ -22,6 +22,7 @@ from hocket.infer.sampling import Sampling
         ({"top_k": 2, "top_p": 0.7}, [0.625, 0.375, 0, 0]),
         ({"temperature": 0.5}, [0.685, 0.247, 0.062, 0.007]),
         ({"temperature": 0.0}, [1, 0, 0, 0]),
+        ({"temperature": 1e-40, "top_p": 0.9}, [1, 0, 0, 0]),
         ({"min_p": 0.5}, [0.625, 0.375, 0, 0]),
         ({"min_p": 0.7}, [1, 0, 0, 0]),
     ],

@@ -20,6 +20,8 @@ from hocket.infer.sampling import Sampling
 
 _FEW = 1024
 """Tokens among which top_p looks first, since sorting a whole vocabulary takes longer."""
+_COLD = 1e-6
+"""Temperature up to which the likeliest token is taken: far below it, float32 has no quotient."""
 
 
 class Drawer(Protocol):
@@ -105,7 +107,7 @@ def choose(logits: Tensor, sampling: Sampling, *, choice: int, position: int) ->
         choice: number of the answer in its request.
         position: tokens of the answer so far.
     """
-    if sampling.temperature <= 0:
+    if sampling.temperature <= _COLD:
         return int(logits.argmax())
     scores = _filtered(logits / sampling.temperature, sampling)
     seed = _seed(sampling.seed, choice, position)
