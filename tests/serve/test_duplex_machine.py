@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from hocket.serve.duplex.activity import Begun, Ended
+from hocket.serve.duplex.activity import RATE, Begun, Ended
 from hocket.serve.duplex.machine import (
+    MOST_SECONDS,
     Action,
     Ask,
     Cancel,
@@ -116,6 +117,19 @@ def test_a_breath_joins_the_question() -> None:
     assert question.request == 2
     assert question.sound is not None
     assert len(question.sound) == 200
+
+
+def test_whoever_never_pauses_is_asked_about_so_much_sound_at_most() -> None:
+    half = np.arange(MOST_SECONDS * RATE // 2, dtype=np.float32)
+    state, actions = Dialogue(), list[Action]()
+    for _ in range(3):
+        state, actions = play(Begun(1.0), Ended(2.0, half), now=state)
+    assert kinds(actions) == ["speech_ended", "error", "Ask", "deciding"]
+    question = actions[2]
+    assert isinstance(question, Ask)
+    assert question.sound is not None
+    assert len(question.sound) == MOST_SECONDS * RATE
+    assert question.sound[-1] == half[-1]
 
 
 def test_a_click_after_a_question_asks_it_again() -> None:

@@ -18,9 +18,11 @@ import numpy as np
 
 from hocket.chat.states import ANSWERS_AUDIO, ANSWERS_TEXT, NOT_ADDRESSED, split_state
 from hocket.media.resample import Wave
-from hocket.serve.duplex.activity import Begun, Ended
+from hocket.serve.duplex.activity import RATE, Begun, Ended
 
 Json: TypeAlias = str | int | float | None
+MOST_SECONDS = 120
+"""Sound of one question: whoever never pauses would be asked about longer and longer ones."""
 
 
 class Phase(StrEnum):
@@ -189,7 +191,16 @@ def _ended(now: Dialogue, what: Ended) -> Step:
         return now, told + actions
     if now.candidate is not None:
         told += _cut(now.candidate, None)
-    return _asked(now, told, np.concatenate(parts), "")
+    sound = np.concatenate(parts)
+    if len(sound) > MOST_SECONDS * RATE:
+        sound = sound[-MOST_SECONDS * RATE :].copy()
+        told.append(
+            Tell(
+                "error",
+                (("message", f"no pause for {MOST_SECONDS} s: what came before is left out."),),
+            )
+        )
+    return _asked(now, told, sound, "")
 
 
 def _asked(now: Dialogue, before: list[Action], sound: Wave | None, text: str) -> Step:
