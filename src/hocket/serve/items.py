@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hocket._errors import ReaderError
+from hocket.chat.readers._calls import calls_text
 from hocket.serve.errors import ApiError
 from hocket.serve.wire.chat import ChatMessage, ChatRequest
 from hocket.serve.wire.request import Drawing, FunctionSpec, Tool
@@ -20,8 +22,8 @@ _LOGPROBS = "message.output_text.logprobs"
 _THINKING = ("chat_template_kwargs", "thinking_budget")
 
 
-def as_chat(body: ResponseRequest) -> ChatRequest:
-    """Return the chat request that means the same.
+def as_chat(body: ResponseRequest) -> tuple[ChatRequest, list[str]]:
+    """Return the chat request that means the same, and where its messages stand in this one.
 
     Raises:
         ApiError: an item, a tool or a field that has no counterpart.
@@ -31,12 +33,12 @@ def as_chat(body: ResponseRequest) -> ChatRequest:
     if (body.n or 1) > 1:
         raise ApiError("n: a response holds one answer. Ask again for more.", param="n")
     wants_scores = _LOGPROBS in (body.include or ())
-    messages, tools = _messages(body), _tools(body)
+    turns, tools = _turns(body), _tools(body)
     try:
-        return ChatRequest(
+        chat = ChatRequest(
             **body.model_dump(include={*Drawing.model_fields} - {"stream", "stream_options"}),
             **_extra(body),
-            messages=messages,
+            messages=[message for _, message in turns],
             max_tokens=body.max_output_tokens,
             logprobs=wants_scores,
             top_logprobs=body.top_logprobs if wants_scores else None,
@@ -51,18 +53,7 @@ def as_chat(body: ResponseRequest) -> ChatRequest:
         name = str(first["loc"][0])
         at = {"response_format": "text.format", "reasoning_effort": "reasoning.effort"}.get(name)
         raise ApiError(f"{at or name}: {first['msg']}.", param=at or name) from error
-
-
-def places(body: ResponseRequest) -> list[str]:
-    """Return where each message of `as_chat` stands in the request."""
-    found = ["instructions"] if body.instructions else []
-    if isinstance(body.input, str):
-        return [*found, "input"]
-    return found + [
-        f"input[{number}]"
-        for number, item in enumerate(body.input)
-        if not (isinstance(item, Mapping) and item.get("type") in _SKIPPED)
-    ]
+    return chat, [at for at, _ in turns]
 
 
 def _extra(body: ResponseRequest) -> dict[str, Any]:
@@ -71,17 +62,26 @@ def _extra(body: ResponseRequest) -> dict[str, Any]:
     return {key: value for key, value in (body.model_extra or {}).items() if key not in known}
 
 
-def _messages(body: ResponseRequest) -> list[ChatMessage]:
-    found = [ChatMessage(role="system", content=body.instructions)] if body.instructions else []
+def _turns(body: ResponseRequest) -> list[tuple[str, ChatMessage]]:
+    """Return the messages, each behind its place."""
+    found: list[tuple[str, ChatMessage]] = []
+    if body.instructions:
+        found.append(("instructions", ChatMessage(role="system", content=body.instructions)))
     if isinstance(body.input, str):
-        return [*found, ChatMessage(role="user", content=body.input)]
+        return [*found, ("input", ChatMessage(role="user", content=body.input))]
     for number, item in enumerate(body.input):
         at = f"input[{number}]"
         if not isinstance(item, Mapping):
             raise ApiError(f"{at}: expected an object.", param=at)
         message = _message(item, at)
-        if message is not None:
-            found.append(message)
+        if message is None:
+            continue
+        last = found[-1][1] if found else None
+        if message.tool_calls and last is not None and last.role == message.role:
+            # An answer is one turn, as it was written: its text, then its calls.
+            last.tool_calls = [*(last.tool_calls or ()), *message.tool_calls]
+        else:
+            found.append((at, message))
     return found
 
 
@@ -94,9 +94,12 @@ def _message(item: Mapping[str, Any], at: str) -> ChatMessage | None:
             return ChatMessage(role=item.get("role", ""), content=item.get("content"))
         if kind == "function_call":
             call = {"name": item.get("name"), "arguments": item.get("arguments", "{}")}
+            calls_text(call, at)  # here, since a fault is one of this item
             return ChatMessage(role="assistant", tool_calls=[{"function": call}])
         if kind == "function_call_output":
             return ChatMessage(role="tool", content=item.get("output"))
+    except ReaderError as error:
+        raise ApiError(str(error), param=at) from error
     except ValidationError as error:
         first = error.errors()[0]
         raise ApiError(f"{at}: {first['msg']}.", param=at) from error

@@ -16,7 +16,7 @@ from hocket.infer.tools import ToolCall
 from hocket.serve.answers import fresh_id, top_scores, usage_of
 from hocket.serve.drawing import chat_sampling, offered_tools
 from hocket.serve.errors import ApiError
-from hocket.serve.items import as_chat, places
+from hocket.serve.items import as_chat
 from hocket.serve.messages import check_end, conversation_of
 from hocket.serve.said import Said, Voice, whole
 from hocket.serve.service import Parts, Running, Service, or_gone
@@ -36,13 +36,12 @@ async def responses(request: Request, body: ResponseRequest, service: Parts) -> 
 
 
 async def _answer(body: ResponseRequest, service: Service, key: str) -> Response:
-    chat = as_chat(body)
+    chat, where = as_chat(body)
     variant = service.catalogue.get(body.model)
     sampling = chat_sampling(chat, service.limits, temperature=service.temperature)
     tools = offered_tools(chat)
     if tools:
         variant.check_tools()
-    where = places(body)
     check_end(chat, sampling, where)
     variant.check_thinking(sampling)
     service.metrics.unknown_fields(body.model_extra or ())
