@@ -1,6 +1,7 @@
 """Runs the suites, and writes what came of them into a page.
 
-``python -m tests.abuse --size nightly --write docs/serving.md``
+``python -m tests.abuse --size nightly --write docs/serving.md``; with ``--only NAME`` that row of
+the table alone is written again.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for failure in outcome.failures[:20]:
             print(f"  {failure}")  # noqa: T201 # a script's result
     if given.write:
-        _write(given.write, _table(done, given.size))
+        _write(given.write, _table(done, given.size), some=bool(given.only))
     return int(any(outcome.failures for _, outcome in done))
 
 
@@ -78,14 +79,24 @@ def _table(done: Sequence[tuple[Suite, Outcome]], size: Size) -> str:
     return "\n".join(rows)
 
 
-def _write(page: Path, table: str) -> None:
-    """Put a table between the marks of a page."""
+def _write(page: Path, table: str, *, some: bool) -> None:
+    """Put a table between the marks of a page, or some rows into the one that is there."""
     text = page.read_text(encoding="utf-8") if page.exists() else f"{START}\n{END}\n"
     if START not in text or END not in text:
         text = f"{text.rstrip()}\n\n{START}\n{END}\n"
     head, rest = text.split(START, 1)
-    _, tail = rest.split(END, 1)
+    old, tail = rest.split(END, 1)
+    if some and (was := _rows(old)):
+        kept = {line: line for line in old.strip().splitlines()}
+        fresh = {was.get(name, name): row for name, row in _rows(table).items()}
+        table = "\n".join((kept | fresh).values())
     page.write_text(f"{head}{START}\n{table}\n{END}{tail}", encoding="utf-8")
+
+
+def _rows(table: str) -> dict[str, str]:
+    """Return the rows of a table by what their first cell says."""
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
+    return {row.split("|")[1].strip(): row for row in rows[1:]}
 
 
 if __name__ == "__main__":

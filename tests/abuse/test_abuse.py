@@ -116,11 +116,21 @@ def test_the_table_is_written_between_its_marks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.md"
+    words = ["--only", "archives", "--write", str(page)]
     page.write_text(f"# Before\n\n{START}\nold\n{END}\n\nAfter\n", encoding="utf-8")
-    assert main(["--only", "archives", "--write", str(page)]) == 0
+    assert main([*words, "--count", "3"]) == 0
     text = page.read_text(encoding="utf-8")
     assert text.startswith("# Before\n")
     assert text.endswith("After\n")
     assert "| archives |" in text
     assert "old" not in text
+    page.write_text(text.replace("| archives", "| ssrf | x |\n| archives"))
+    assert main([*words, "--count", "4"]) == 0
+    again = page.read_text(encoding="utf-8")
+    assert [line[:6] for line in again.splitlines() if line[:3] in ("| s", "| a")] == [
+        "| suit",
+        "| ssrf",
+        "| arch",
+    ]
+    assert " 4 |" in again
     assert "0 failed" in capsys.readouterr().out
