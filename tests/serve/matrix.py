@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import json
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -81,6 +82,9 @@ def versions() -> str:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
+    package = Path(os.environ.get("HOCKET_TEST_NODE", ""), "node_modules/openai/package.json")
+    if package.is_file():
+        found.append(f"openai {json.loads(package.read_text('utf-8'))['version']} in Node")
     return ", ".join(found)
 
 
