@@ -625,7 +625,7 @@ class TestHistory:
         page.press("#say", "Enter")
         until(page, "document.querySelector('.text')?.textContent.length > 10")
         page.click("#new")
-        assert page.is_visible("#empty")
+        page.locator("#empty").wait_for()
         script.wait = 0.0
         ask(page, "Quick")
         page.click("#list a >> text=Slow")
