@@ -79,6 +79,7 @@ def test_peft_opens_ours(adapted: Path) -> None:
         peft.LoraConfig(r=4, target_modules=["q_proj", "fc1"], use_dora=True),
         peft.LoraConfig(r=2, target_modules="all-linear", use_rslora=True),
         peft.LoHaConfig(r=2, target_modules=["v_proj"]),
+        peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights="pissa"),
     ],
 )
 def test_ours_opens_peft(config: peft.PeftConfig, tmp_path: Path) -> None:
@@ -88,6 +89,18 @@ def test_ours_opens_peft(config: peft.PeftConfig, tmp_path: Path) -> None:
     ours = copy.deepcopy(toy().model)
     read_adapter(tmp_path, ours, name="theirs")
     assert torch.equal(answers(theirs), answers(ours))
+
+
+def test_what_lora_takes_from_the_weights_is_taken_once(tmp_path: Path) -> None:
+    model, processor = copy.deepcopy(toy())
+    spec = AdapterSpec(options={"r": 2, "init_lora_weights": "pissa"})
+    attach(model, model.adapters, "words", spec, fresh=True)
+    shaken(model)
+    write_directory(tmp_path / "a", lambda folder: write_checkpoint(folder, model, processor))
+    again = load_checkpoint(tmp_path / "a").model
+    assert torch.equal(answers(again), answers(model))
+    with pytest.raises(ConfigError, match="lora does not only add to the weights"):
+        unmerge_checkpoint(tmp_path / "a", tmp_path / "a/adapters/words", tmp_path / "out")
 
 
 def test_merged_and_unmerged(adapted: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from hocket.plan.scale import Attending, Cluster, exchange_seconds, scale
 from hocket.plan.trace import trace
 from hocket.train.parallel import ComputeDtype, FsdpSpec
 from hocket.train.parallel import Sharding as Sharded
-from hocket.train.recipe import Recipe
+from hocket.train.recipe import Adapter, Recipe
 from hocket.train.run import Run
 
 RECIPE = replace(recipe(), cache_mb=0, pool=4)
@@ -89,6 +89,15 @@ def test_qlora_packs_frozen_layers_of_the_language_model(planner: Planner) -> No
     assert packed.sizes.trainable == lora.sizes.trainable
     assert packed.sizes.weights < lora.sizes.weights
     assert packed.sizes.computed == lora.sizes.computed
+
+
+def test_a_method_that_decomposes_weights_is_planned_without_them(planner: Planner) -> None:
+    words = Adapter(kind="pissa", options={"r": 2}, lr=1e-3)
+    stage = replace(RECIPE.stages["joint"], trainable={}, adapters={"words": words})
+    plain = replace(stage, adapters={"words": replace(words, kind="lora")})
+    found = [planner.prepared("joint", one, Setting()) for one in (stage, plain)]
+    trains = [{key for key, one in m.named_parameters() if one.requires_grad} for m in found]
+    assert trains[0] == trains[1] and trains[0]
 
 
 def test_half_the_digits_take_half_the_weights(planner: Planner, whole: StagePlan) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 from hocket._errors import CheckpointError
 from hocket.model.adapters import AdapterSpec, Attached
 from hocket.model.adapters.attach import IN_PEFT, attach, tuner_layers
-from hocket.model.adapters.kinds import RESIDUAL, options_of
+from hocket.model.adapters.kinds import is_residual, options_of
 from hocket.model.modeling import HocketForConditionalGeneration
 
 FOLDER = "adapters"
@@ -57,7 +57,7 @@ def write_adapter(
     tensors = {name: whole[live].contiguous() for name, live in one.tensors.items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     config = dict(one.config)
-    if one.spec.kind in RESIDUAL:
+    if is_residual(one.spec.kind, one.spec.options):
         # What the method took from the layers is in this checkpoint's weights already.
         config["init_lora_weights"] = True
     for file, document in ((CONFIG, config), (SPEC, asdict(one.spec))):
@@ -91,7 +91,9 @@ def read_adapter(folder: Path, model: HocketForConditionalGeneration, *, name: s
             "Give the folder that holds both."
         ) from error
     layers = _layers(folder, model, tensors)
-    one = attach(model, model.adapters, name, spec, fresh=False, layers=layers)
+    # What peft wrote stands on the weights of before, from which the method takes its part anew.
+    fresh = is_residual(spec.kind, spec.options) and not (folder / SPEC).exists()
+    one = attach(model, model.adapters, name, spec, fresh=fresh, layers=layers)
     live = model.state_dict()
     shapes = {key: tuple(live[where].shape) for key, where in one.tensors.items()}
     found = {key: tuple(value.shape) for key, value in tensors.items()}

@@ -31,7 +31,7 @@ from hocket._errors import ConfigError
 from hocket.checkpoint.manifest import verify_directory, write_directory
 from hocket.data.decoder import SampleNote, StepBatches
 from hocket.model.adapters.attach import without_adapters
-from hocket.model.adapters.kinds import RESIDUAL
+from hocket.model.adapters.kinds import is_residual
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.tokens.batch import IGNORED
 from hocket.train.objective import Learned, Objective, loss_options
@@ -244,7 +244,7 @@ def _obstacle(
     if others := sorted(trained - adapted):
         return f"{others[0]} trains too"
     for name, one in model.adapters.items():
-        if one.spec.kind in RESIDUAL:
+        if is_residual(one.spec.kind, one.spec.options):
             return f"the adapter {name!r} ({one.spec.kind}) has taken something from the weights"
         if name in inherited:
             return f"the adapter {name!r} was trained before"

@@ -57,6 +57,19 @@ def family(kind: str) -> str:
     return "LORA" if kind in _VARIANTS else kind.upper()
 
 
+def is_residual(kind: str, options: Mapping[str, object]) -> bool:
+    """Return whether a method takes something from the layers' own weights when it begins.
+
+    Args:
+        kind: the method.
+        options: its options; LoRA's own ``init_lora_weights: pissa`` is such a method too.
+    """
+    begins = {**_VARIANTS.get(kind, {}), **options}.get("init_lora_weights")
+    return (
+        family(kind) == "LORA" and isinstance(begins, str) and begins.lower().startswith(RESIDUAL)
+    )
+
+
 def options_of(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options in a configuration that another program wrote."""
     if kind == "mora" or kind not in kinds():
@@ -93,7 +106,7 @@ def inject(
     if kind == "mora":
         return mora.inject(model, name, targets=targets, options=options)
     chosen = {**_VARIANTS.get(kind, {}), **options}
-    if not fresh and kind in RESIDUAL:
+    if not fresh and is_residual(kind, options):
         chosen["init_lora_weights"] = True
     try:
         with warnings.catch_warnings():
