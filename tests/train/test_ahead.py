@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.train.toy_run import data_spec, recipe, train_toy, write_rows
 
-from hocket._errors import ConfigError, DataError
+from hocket._errors import ConfigError, DataError, TrainingError
 from hocket.data.spec import DatasetSpec
 from hocket.train.recipe import Adapter, Group, LossSpec, PreferenceSpec
 
@@ -47,6 +47,13 @@ EVERYTHING = Group(match="all", lr=1e-3)
         (adapter(targets=["p_proj"]), "the target 'p_proj' matches no layer"),
         (adapter(options={"rank": 4}), "lora has no option 'rank'"),
         (adapter(kind="mora", options={"rank": 4}), "'rank'"),
+        (adapter(options={"r": -4}), "`r` should be a positive integer"),
+        (
+            {"adapters": {"one": Adapter(), "two": Adapter(kind="mora")}},
+            "already has the adapter 'one' (lora)",
+        ),
+        ({"rows": 3, "accumulate": 2}, "3 rows per step cannot be shared"),
+        ({"preference": PreferenceSpec()}, "first row of 'media' has no rejected answer"),
         ({"loss": LossSpec(moment_std=1.0)}, "the model has no time tokens"),
         ({"loss": LossSpec(parts={"smell": 1.0})}, "loss.parts.smell"),
         ({"preference": PreferenceSpec(beta=-1)}, "preference.beta is -1"),
@@ -60,9 +67,30 @@ def test_a_name_that_is_wrong_in_the_last_stage(
     wrong = replace(
         plain, stages=plain.stages | {"joint": replace(plain.stages["joint"], **change)}
     )
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises((ConfigError, TrainingError)) as told:
         train_toy(folder, tmp_path, wrong)
     assert str(told.value).startswith("stage 'joint': ") and message in str(told.value)
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        (Adapter(options={"r": 2}), {"words": Adapter(options={"r": 4})}, "r is 4, but .* with 2"),
+        (Adapter(kind="lily"), {}, "cannot be merged, as the next stage needs"),
+    ],
+)
+def test_adapters_that_do_not_go_on(
+    folder: Path, tmp_path: Path, first: Adapter, then: dict[str, Adapter], message: str
+) -> None:
+    plain = recipe(steps=(1, 1))
+    align, joint = plain.stages.values()
+    stages = {
+        "align": replace(align, adapters={"words": first}),
+        "joint": replace(joint, adapters=then),
+    }
+    with pytest.raises(ConfigError, match=message):
+        train_toy(folder, tmp_path, replace(plain, stages=stages))
     assert not (tmp_path / "log.jsonl").exists()
 
 

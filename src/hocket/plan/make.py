@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from hocket._errors import ConfigError
 from hocket.data.decoder import SampleMemory
 from hocket.data.spec import DataSpec
 from hocket.model.adapters import FORMATS
+from hocket.model.adapters.kinds import is_residual
 from hocket.model.build import Built
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.names import PARTS
@@ -182,7 +183,7 @@ class Planner:
         """Return a copy of the model as the stage trains it, in its number format."""
         model: HocketForConditionalGeneration = copy.deepcopy(self._built.model)
         model.to(DTYPES[setting.dtype])
-        adapters = adapt(model, name, _plain(stage), seed=self.recipe.seed, at=None)
+        adapters = adapt(model, name, _plain(stage, model.adapters), seed=self.recipe.seed, at=None)
         select_trainable(model, groups_of(stage, model), adapters)
         model.loss_options = loss_options(stage.loss, self._built.processor.tokenizer)
         recompute(model, setting.recomputed)
@@ -270,9 +271,13 @@ def _varied(stage: Stage, variant: str) -> Stage:
     return stage
 
 
-def _plain(stage: Stage) -> Stage:
-    """Return the stage with weights as they are: shapes cannot be packed, and need not be."""
-    adapters = {name: replace(one, quantise="") for name, one in stage.adapters.items()}
+def _plain(stage: Stage, known: Collection[str]) -> Stage:
+    """Return the stage with weights as they are: shapes cannot be packed or decomposed."""
+    adapters = {}
+    for name, one in stage.adapters.items():
+        decomposes = name not in known and is_residual(one.kind, one.options)
+        begins = {"init_lora_weights": True} if decomposes else {}
+        adapters[name] = replace(one, quantise="", options=one.options | begins)
     return replace(stage, adapters=adapters)
 
 

@@ -14,7 +14,7 @@ from hocket.checkpoint.manifest import write_directory
 from hocket.data.seed import generator
 from hocket.model.adapters import AdapterSpec
 from hocket.model.adapters.attach import attach, merge, tuner_layers
-from hocket.model.adapters.kinds import RESIDUAL
+from hocket.model.adapters.kinds import is_residual
 from hocket.model.adapters.nf4 import check_format, pack, unpack
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.train.recipe import Group, Stage
@@ -46,7 +46,9 @@ def adapt(
         merge(model, model.adapters, finished)
     for adapter, spec in stage.adapters.items():
         check_format(adapter, spec)
-        if adapter not in model.adapters:
+        if adapter in model.adapters:
+            check_same(adapter, spec, model.adapters[adapter].spec)
+        else:
             draw = generator(seed, "adapter", name, adapter)
             torch.manual_seed(int(draw.integers(2**63)))
             plain = AdapterSpec(
@@ -64,6 +66,30 @@ def adapt(
         )
         for adapter, spec in stage.adapters.items()
     }
+
+
+def check_same(name: str, spec: AdapterSpec, begun: AdapterSpec) -> None:
+    """Check that what a stage says of an adapter that is there already is true of it.
+
+    Targets and options that it leaves out are those that the adapter began with, as is all of one
+    that peft wrote.
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    if not begun.part:
+        return
+    said: dict[str, object] = {"part": spec.part, "kind": spec.kind, **spec.options}
+    was: dict[str, object] = {"part": begun.part, "kind": begun.kind, **begun.options}
+    if spec.targets:
+        said["targets"], was["targets"] = sorted(spec.targets), sorted(begun.targets)
+    for key, value in said.items():
+        if was.get(key) != value:
+            raise ConfigError(
+                f"adapter {name!r}: {key} is {value}, but the adapter of that name, which this "
+                f"stage goes on with, began with {was.get(key, 'none')}. Say the same, or give the "
+                "new one another name: the old one is merged then."
+            )
 
 
 def pack_weights(model: HocketForConditionalGeneration, stage: Stage) -> None:
@@ -90,7 +116,7 @@ def finish_adapters(model: HocketForConditionalGeneration, out: Path) -> None:
     one whose method cannot be merged stays beside the weights.
     """
     for name, one in model.adapters.items():
-        if one.spec.kind not in RESIDUAL:
+        if not is_residual(one.spec.kind, one.spec.options):
             write_directory(out / FOLDER / name, partial(write_adapter, model=model, one=one))
     for name in list(model.adapters):
         try:

@@ -5,16 +5,19 @@ Targets are always looked for inside one named part, so that no pattern reaches 
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
+import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from hocket._errors import ConfigError, UnknownNameError
 from hocket.model.adapters import AdapterSpec, Attached
-from hocket.model.adapters.kinds import ADDED, check_kind, family, inject
+from hocket.model.adapters.kinds import ADDED, check_kind, family, inject, is_residual
 from hocket.model.adapters.nf4 import unpack
 from hocket.model.heads import HEADS
 from hocket.model.names import PARTS
@@ -75,20 +78,62 @@ def attach(
     return new
 
 
-def check_fits(model: nn.Module, name: str, spec: AdapterSpec) -> None:
-    """Check, without a change, that a model has the layers and the method that an adapter names.
+def check_fits(
+    model: nn.Module, name: str, spec: AdapterSpec, beside: Mapping[str, Attached]
+) -> Attached:
+    """Check, without a change, that an adapter could be added to a model.
 
     Args:
         model: the composite.
         name: the adapter's name.
         spec: what it is.
+        beside: adapters that the model would have by then.
+
+    Returns:
+        the adapter as far as it is known: what it is and its layers.
 
     Raises:
-        ConfigError: there is no such layer or option, or the name cannot be one.
+        ConfigError: there is no such layer or option, an option's value is wrong, a layer has an
+            adapter of another method, or the name cannot be one.
         UnknownNameError: there is no such part or method.
     """
     _check_name(name)
-    check_kind(name, spec.kind, spec.options, targets=_targets(model, name, spec))
+    targets = _targets(model, name, spec)
+    check_kind(name, spec.kind, spec.options, targets=targets)
+    _refuse_other_kind(beside, name, spec, targets)
+    config: dict[str, object] = {"peft_type": family(spec.kind)}
+    planned = Attached(spec=spec, config=config, layers=targets, tensors={}, trainable=())
+    rehearse(model, name, planned)
+    return planned
+
+
+def rehearse(model: nn.Module, name: str, planned: Attached, *, merged: bool = False) -> None:
+    """Add an adapter to a copy of its smallest layer, to see whether it can be.
+
+    Args:
+        model: the composite, which is not changed.
+        name: the adapter's name.
+        planned: what it is and its layers.
+        merged: merge it into the copy as well.
+
+    Raises:
+        ConfigError: an option's value is wrong, or the method cannot be merged.
+    """
+    found = [model.get_submodule(path) for path in planned.layers]
+    plain = [layer for layer in found if not isinstance(layer, BaseTunerLayer)]
+    if not plain:
+        return
+    smallest = min(plain, key=lambda layer: sum(value.numel() for value in layer.parameters()))
+    copied = nn.ModuleDict({"layer": copy.deepcopy(smallest)})
+    options = dict(planned.spec.options)
+    if is_residual(planned.spec.kind, options):
+        options["init_lora_weights"] = True  # to decompose a layer takes long
+    spec = replace(planned.spec, options=options)
+    attached: dict[str, Attached] = {}
+    with torch.random.fork_rng(devices=[]):
+        attach(copied, attached, name, spec, fresh=True, layers=("layer",))
+    if merged:
+        merge(copied, attached, [name])
 
 
 def _check_name(name: str) -> None:
@@ -166,8 +211,8 @@ def subtract(model: nn.Module, attached: dict[str, Attached], name: str) -> None
     Raises:
         ConfigError: the method changes weights otherwise than by adding to them.
     """
-    kind = attached[name].spec.kind
-    if kind not in ADDED:
+    kind, options = attached[name].spec.kind, attached[name].spec.options
+    if kind not in ADDED or is_residual(kind, options):
         raise ConfigError(
             f"adapter {name!r}: {kind} does not only add to the weights, so it cannot be "
             f"subtracted. Possible: {', '.join(sorted(ADDED))}."
