@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.together import together
 from tests.train.toy_run import build_model, data_spec, recipe, write_rows
 
 import hocket.train.run
 from hocket._errors import ConfigError
-from hocket.train.proof import prove_resume
+from hocket.train.proof import proof_folder, prove_resume
 from hocket.train.run import Run
 from hocket.train.state import read_optimizer
 
@@ -29,6 +30,17 @@ def test_a_recipe_that_resumes(tmp_path: Path) -> None:
     assert proof.exact and proof.steps == 3 and proof.tensors > 100
     assert proof.breaks == ["joint step 1: stopped and saved", "joint step 2: died"]
     assert not (tmp_path / "out").exists()
+
+
+def opened(folder: Path) -> tuple[str, bool]:
+    with proof_folder(run_of(folder)) as shared:
+        return str(shared), shared.is_dir()
+
+
+def test_processes_that_share_a_run_share_the_folder(tmp_path: Path) -> None:
+    (one, first), (other, second) = together(2, opened, tmp_path)
+    assert one == other and first and second
+    assert Path(one).parent == tmp_path and not Path(one).exists()
 
 
 def test_one_that_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,6 +134,8 @@ def _verify_resume(config: RunConfig, screen: Console, *, steps: int) -> None:
             on_progress=progress.on_progress,
         )
         proof = prove_resume(run, lambda: starting_point(config), steps=steps)
+    if rank():
+        raise typer.Exit(0 if proof.exact else 1)
     for line in proof.breaks:
         typer.echo(f"broken off   {line}")
     typer.echo(f"compared     losses of {proof.steps} steps, {proof.tensors} tensors")

@@ -6,23 +6,31 @@ without a save. Weights, optimizer and losses must be those of the first, to the
 
 from __future__ import annotations
 
+import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 
+from hocket._env import world_size
 from hocket._errors import ConfigError
+from hocket.checkpoint.manifest import make_folder
 from hocket.model.build import Built
 from hocket.train.log import read_log
 from hocket.train.loop import Report
+from hocket.train.parallel.deepspeed import with_deepspeed
+from hocket.train.precision import with_formats
 from hocket.train.recipe import Recipe
 from hocket.train.retention import checkpoints_of
 from hocket.train.run import Run, train
+from hocket.train.runtime import Runtime
 from hocket.train.state import TrainState
 from hocket.train.stop import RunStoppedError
 
@@ -55,6 +63,8 @@ class Proof:
 def prove_resume(run: Run, begin: Callable[[], Built], *, steps: int = 6) -> Proof:
     """Train a recipe's first steps twice, the second time broken off, and compare.
 
+    Every process of a run of several calls it, and all of them find the same.
+
     Args:
         run: the recipe and its data; its folder is not touched.
         begin: makes the model and the processor that the first stage starts from.
@@ -69,8 +79,8 @@ def prove_resume(run: Run, begin: Callable[[], Built], *, steps: int = 6) -> Pro
     if steps < FEWEST_STEPS:
         raise ConfigError(f"{steps} steps prove nothing: take at least {FEWEST_STEPS}.")
     short = replace(run, recipe=_shorten(run.recipe, steps), on_checkpoint=None)
-    with tempfile.TemporaryDirectory(prefix="hocket-verify-resume-") as name:
-        alone, broken = Path(name, "alone"), Path(name, "broken")
+    with proof_folder(run) as folder:
+        alone, broken = folder / "alone", folder / "broken"
         train(replace(short, out=alone), *begin())
         breaks = _Breaks(list(run.recipe.to_run()), at=steps // 2)
         while not (broken / "model").exists():
@@ -81,6 +91,41 @@ def prove_resume(run: Run, begin: Callable[[], Built], *, steps: int = 6) -> Pro
         lines, different = _compare_logs(alone, broken)
         tensors, others = _compare_tensors(alone, broken)
     return Proof(breaks.told, lines, tensors, different + others)
+
+
+@contextmanager
+def proof_folder(run: Run) -> Iterator[Path]:
+    """Open a folder that all processes of a run read, and remove it afterwards.
+
+    That of several processes lies beside the run's own, which all machines see.
+
+    Args:
+        run: whose resume is proven.
+
+    Raises:
+        ConfigError: the processes cannot share the run.
+    """
+    prefix = "hocket-verify-resume-"
+    if world_size() == 1:
+        with tempfile.TemporaryDirectory(prefix=prefix) as name:
+            yield Path(name)
+        return
+    recipe = with_formats(with_deepspeed(run.recipe))
+    runtime = Runtime(
+        recipe.sequence_parallel, recipe.sharding, recipe.fsdp, compute_dtype=recipe.compute_dtype
+    )
+    names = [""]
+    if runtime.is_main:
+        beside = run.out.absolute().parent
+        make_folder(beside)
+        names = [tempfile.mkdtemp(prefix=prefix, dir=beside)]
+    dist.broadcast_object_list(names, device=runtime.device)
+    try:
+        yield Path(names[0])
+        runtime.wait()
+    finally:
+        if runtime.is_main:
+            shutil.rmtree(names[0], ignore_errors=True)
 
 
 class _DiedError(Exception):
