@@ -233,7 +233,12 @@ def test_evaluation_is_not_tried_again_unless_asked(cluster: Path) -> None:
     assert ended(cluster) == [3]
 
 
-def test_a_job_near_its_limit_saves_and_goes_on(cluster: Path) -> None:
+@pytest.mark.parametrize(
+    ("told", "codes"), [(signal.SIGUSR1, [STOPPED, 0]), (signal.SIGTERM, [STOPPED])]
+)
+def test_a_job_near_its_limit_saves_and_goes_on_and_one_that_is_cancelled_saves(
+    cluster: Path, told: signal.Signals, codes: list[int]
+) -> None:
     launch(
         cluster,
         RECORD
@@ -258,8 +263,8 @@ if not (out / "slurm" / "codes").exists():
     while len(list(cluster.glob("ready-*"))) < 4:
         assert time.monotonic() < until
         time.sleep(0.02)
-    os.kill(int((cluster / "slurm" / "pid").read_text()), signal.SIGUSR1)
-    assert ended(cluster) == [STOPPED, 0]
+    os.kill(int((cluster / "slurm" / "pid").read_text()), told)
+    assert ended(cluster) == codes
     assert len(list(cluster.glob("saved-*"))) == 4
     assert len(list(cluster.glob("ended-*"))) == 4
 

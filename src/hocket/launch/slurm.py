@@ -3,7 +3,8 @@
 The processes get their signals from SLURM itself; no torchrun stands between. A run that was told
 to stop and has saved ends with `STOPPED` and is queued again without counting as a failure. One
 that hung (`STALLED`) is queued again as one that failed: what hangs once may hang each time. What
-the user has to change (`REFUSED`) is not tried again.
+the user has to change (`REFUSED`) is not tried again, and what SLURM itself ends (SIGTERM: scancel,
+preemption) only by SLURM: a cancelled job must not come back.
 
 SLURM ends all processes as soon as one of them fails, and then knows the codes of those it ended.
 So each process notes its own code where none is noted yet, and one that has saved is no failure.
@@ -88,8 +89,10 @@ export MASTER_ADDR MASTER_PORT={job.port}
 retries={shlex.quote(str(job.out))}/slurm/retries
 rm -f {first}
 
+ended=""
 tell() {{ told=1; kill -USR1 "$processes"; }}
-trap tell USR1 TERM
+trap tell USR1
+trap 'ended=1; tell' TERM
 srun --kill-on-bad-exit=1 \\
   --output={shlex.quote(str(job.out))}/slurm/%j-%t.out \\
   --error={shlex.quote(str(job.out))}/slurm/%j-%t.err \\
@@ -97,9 +100,12 @@ srun --kill-on-bad-exit=1 \\
 processes=$!
 {_WAIT.format("processes")}
 [ -s {first} ] && code=$(cat {first})
+scontrol show job "$SLURM_JOB_ID" | grep -q JobState=CANCELLED && ended=1
 
 if [ "$code" -eq 0 ]; then
   rm -f "$retries"
+elif [ -n "$ended" ]; then
+  echo "cancelled or taken away by SLURM, which queues it again if that is its way"
 elif [ "$code" -eq {STOPPED} ]; then
   rm -f "$retries"
   echo "saved and stopped; queued again" && scontrol requeue "$SLURM_JOB_ID"
