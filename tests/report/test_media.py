@@ -5,12 +5,20 @@ import io
 
 import numpy as np
 import soundfile
+from markupsafe import Markup
 from PIL import Image as Pil
 
 from hocket.chat.conversation import Message, Role, Text
 from hocket.media.audio import Audio
 from hocket.media.image import Image
-from hocket.report.media import MOST_PIXELS, MOST_SECONDS, SOUND_RATE, medium_view, turn_view
+from hocket.report.media import (
+    MOST_PIXELS,
+    MOST_SECONDS,
+    SOUND_RATE,
+    environment,
+    medium_view,
+    turn_view,
+)
 
 
 def data(url: str) -> io.BytesIO:
@@ -23,6 +31,12 @@ def test_pictures_are_made_small_and_sounds_short() -> None:
     long = Audio.from_array(np.zeros(SOUND_RATE * (MOST_SECONDS + 2), np.float32), rate=SOUND_RATE)
     wave, rate = soundfile.read(data(medium_view(long)["audio"]))
     assert len(wave) == MOST_SECONDS * rate
+
+
+def test_a_page_has_no_control_characters() -> None:
+    page = environment().from_string("{{ text }}{{ svg }}")
+    shown = page.render(text="a\0<b>\x1b\n\x7f", svg=Markup("<svg>\0</svg>"))
+    assert shown == "a\u2400&lt;b&gt;\u241b\n\u2421<svg>\u2400</svg>"
 
 
 def test_a_turn_keeps_its_order() -> None:

@@ -38,8 +38,14 @@ BIGGEST_FILM_BYTES = 200_000
 PLAYED_CODECS = frozenset({"h264"})
 
 
+# A model that has learned little answers with them, and HTML has no place for them.
+_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n\r"} | {127: 0x2421}
+
+
 def environment(*packages: str) -> jinja2.Environment:
     """Return an environment that escapes whatever is put into a page.
+
+    Control characters become the signs that stand for them.
 
     Args:
         packages: dotted packages whose folder ``page`` holds templates, beside this one's.
@@ -48,9 +54,14 @@ def environment(*packages: str) -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.ChoiceLoader(loaders),
         autoescape=True,
+        finalize=_legible,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
+
+
+def _legible(value: object) -> object:
+    return value.translate(_CONTROLS) if isinstance(value, str) else value
 
 
 def turn_view(message: Message) -> dict[str, Any]:
