@@ -73,6 +73,11 @@ def test_a_name_that_is_wrong_in_the_last_stage(
     assert not (tmp_path / "log.jsonl").exists()
 
 
+def test_rates_of_decay_that_no_optimizer_takes(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train.betas is \[0.9, 1.5\]"):
+        train_toy(folder, tmp_path, replace(recipe(steps=(1, 1)), betas=(0.9, 1.5)))
+
+
 @pytest.mark.parametrize(
     ("first", "then", "message"),
     [

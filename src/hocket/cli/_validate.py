@@ -183,6 +183,8 @@ _LEAST = {
     "rows": 1,
     "save_every": 0,
     "epochs": 0,
+    "eval_every": 0,
+    "eval_limit": 1,
     "loss_weight": 0,
     "monitor_step": 0,
     "steps": 0,
@@ -190,6 +192,7 @@ _LEAST = {
     "tokens_per_row": 2,
     "vocab_size": 1,
     "warmup_steps": 0,
+    "watchdog_seconds": 0,
     "weight_decay": 0,
     "workers": 0,
 }

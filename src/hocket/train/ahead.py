@@ -46,6 +46,11 @@ def check_stages(
         DataError: a data set of a later stage cannot be opened.
         TrainingError: the rows of a stage cannot be shared out.
     """
+    if not all(0 <= one < 1 for one in recipe.betas):
+        raise ConfigError(
+            f"train.betas is {list(recipe.betas)}, expected two numbers from 0 to below 1, such as "
+            "[0.9, 0.98]."
+        )
     stages = list(recipe.to_run().items())
     adapters: Mapping[str, Attached] = model.adapters
     for number, (name, stage) in enumerate(stages):
