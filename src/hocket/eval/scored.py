@@ -69,6 +69,17 @@ def evaluate(
         answers.append(reply.text)
         if progress:
             progress(len(answers), len(questions))
+    return score(questions, answers, metric=metric, clean=clean)
+
+
+def score(
+    questions: Sequence[Question],
+    answers: Sequence[str],
+    *,
+    metric: Metric = _EXACT,
+    clean: Callable[[str], str] = str,
+) -> list[Scored]:
+    """Score answers, one for each question; arguments and result are those of `evaluate`."""
     records = [
         question.record(clean(answer)) for question, answer in zip(questions, answers, strict=True)
     ]

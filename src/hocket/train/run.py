@@ -332,14 +332,14 @@ class _Session:
             raise RunStoppedError(target, by_hand=signal.SIGINT in self._stop)
 
     def _examine_when_due(self, state: TrainState) -> None:
-        """Let the first process sit the exams while the others wait."""
+        """Let the model sit the exams: in shares in all processes, else in the first one."""
         exams = self._run.exams
         if exams is None or (state.step % exams.every and state.step < self._stage.steps):
             return
-        if self._runtime.is_main and not self._live.in_shares:
+        if self._observer.examines and (self._live.in_shares or self._runtime.is_main):
             self._runtime.note("evaluating")
             with self._aside.whole():
-                self._observer.examine(state, self._model)
+                self._observer.examine(state, self._live.model)
         self._runtime.wait()
 
     def _ask(self, state: TrainState) -> None:

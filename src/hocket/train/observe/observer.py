@@ -90,7 +90,7 @@ class Observer:
         self._monitor = RunLog(out / "monitor.jsonl", enabled=self._writes and records)
         asks = self._asked is not None
         self._answers = RunLog(out / "previews.jsonl", enabled=self._writes and asks)
-        self._exams = look.exams
+        self._exams = None if recipe.sharding is Sharding.DEEPSPEED else look.exams
         self._marks = RunLog(out / "evals.jsonl", enabled=self._writes and look.exams is not None)
         self._sinks: list[Sink] = []
         self._server: Server | None = None
@@ -241,17 +241,25 @@ class Observer:
         self._answers.write(state, {"answers": answers})
         self._board.answer({"stage": state.stage, "step": state.step, "answers": answers})
 
+    @property
+    def examines(self) -> bool:
+        """Whether exams are sat."""
+        return self._exams is not None
+
     def examine(self, state: TrainState, model: HocketForConditionalGeneration) -> None:
         """Let the model sit the exams, and keep its marks.
 
         Args:
             state: the run behind a step.
-            model: whole.
+            model: whole, or in shares, where every process calls it.
         """
         if self._exams is None:
             return
         compiled = self._recipe.compile_blocks
-        marks = examine(self._exams, model, self._processor, compiled=compiled)
+        answer = None
+        if self._recipe.sharding is Sharding.FSDP:
+            answer = partial(answer_in_shares, runtime=self._runtime)
+        marks = examine(self._exams, model, self._processor, compiled=compiled, answer=answer)
         if marks is None:
             self._exams = None
             return
