@@ -20,7 +20,15 @@ from hocket.model.build import Built
 from hocket.model.sequence import SequenceSpec
 from hocket.plan.gpus import Gpu
 from hocket.plan.limits import Limits
-from hocket.plan.make import SHARE_OF_PEAK, Planner, Setting, StagePlan, able, rows_of_device
+from hocket.plan.make import (
+    SHARE_OF_PEAK,
+    Planner,
+    Setting,
+    StagePlan,
+    able,
+    as_shares_compute,
+    rows_of_device,
+)
 from hocket.plan.measure import Measured
 from hocket.plan.memory import IN_SHARES, Sharing, Strategy
 from hocket.plan.scale import Cluster, Scaled, attending, scale
@@ -256,8 +264,12 @@ def _limits(
 ) -> dict[str, int]:
     assert question.device is not None
     stage = planner.recipe.stages[name]
+    model = planner.prepared(name, stage, question.setting)
+    mixed = question.setting.dtype == "mixed"
+    in_shares = question.strategies[0].sharing in IN_SHARES
     search = Limits(
-        model=planner.prepared(name, stage, question.setting),
+        model=as_shares_compute(model) if mixed and in_shares else model,
+        autocast=mixed and not in_shares,
         processor=planner.processor,
         sizes=first.sizes,
         strategy=question.strategies[0],

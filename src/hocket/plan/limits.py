@@ -42,6 +42,7 @@ class Limits:
         strategy: how devices share the run.
         usable: bytes of a device that may be used.
         scale: measured over traced bytes.
+        autocast: whether a step computes as torch's autocast does.
     """
 
     model: HocketForConditionalGeneration
@@ -50,6 +51,7 @@ class Limits:
     strategy: Strategy
     usable: float
     scale: float = 1.0
+    autocast: bool = False
 
     def largest(self, *, tokens_per_row: int) -> Iterator[tuple[str, int]]:
         """Yield what is counted and the most of it that fits, 0 where not even the least does.
@@ -121,7 +123,7 @@ class Limits:
             batch = made_up(self.processor, content, rows=rows)
         except ConfigError:
             return None
-        traced = trace(self.model, batch)
+        traced = trace(self.model, batch, autocast=self.autocast)
         peak = memory_of(self.sizes, traced, self.strategy, scale=self.scale).peak
         made = traced.without_gradients * self.scale / self.strategy.sequence
         return _Need(peak, peak - made - traced.inputs)

@@ -27,7 +27,7 @@ from hocket.model.adapters.kinds import is_residual
 from hocket.model.build import Built
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.names import PARTS
-from hocket.plan.memory import Memory, Strategy, memory_of
+from hocket.plan.memory import IN_SHARES, Memory, Strategy, memory_of
 from hocket.plan.rows import Content, Histogram, Work, dearest_step, made_up, tokens_of
 from hocket.plan.trace import Sizes, Traced, sizes_of, trace
 from hocket.tokens.batch import Batch
@@ -44,7 +44,7 @@ SHARE_OF_PEAK = 0.4
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
-    "mixed": torch.bfloat16,
+    "mixed": torch.float32,
 }
 
 
@@ -76,7 +76,8 @@ class StagePlan:
         name: the stage's name.
         setting: what it was made for.
         sizes: the model and what trains of it.
-        traced: the dearest micro-batch of a device.
+        traced: the dearest micro-batch of a device that holds whole weights.
+        in_shares: the same of one that holds shares: FSDP casts in another way than autocast.
         rows: rows of that micro-batch.
         accumulate: micro-batches of a step.
         steps: optimizer steps; 0 where the recipe counts epochs and there is no data.
@@ -89,6 +90,7 @@ class StagePlan:
     setting: Setting
     sizes: Sizes
     traced: Traced
+    in_shares: Traced
     rows: int
     accumulate: int
     steps: int
@@ -104,7 +106,8 @@ class StagePlan:
 
     def memory(self, strategy: Strategy, *, scale: float = 1.0) -> Memory:
         """Return what each device holds under a strategy."""
-        return memory_of(self.sizes, self.traced, strategy, accumulate=self.accumulate, scale=scale)
+        traced = self.in_shares if strategy.sharing in IN_SHARES else self.traced
+        return memory_of(self.sizes, traced, strategy, accumulate=self.accumulate, scale=scale)
 
     def step_seconds(self, flops_per_second: float) -> float:
         """Return the time of a step at so many operations a second on each device."""
@@ -156,7 +159,10 @@ class Planner:
         rows = rows_of_device(name, stage, setting)
         model = self.prepared(name, stage, setting)
         work = self._work(name, stage, setting)
-        traced = trace(model, work.batch)
+        mixed = setting.dtype == "mixed"
+        sizes = sizes_of(model, narrow=mixed, packed=_packed(model, stage))
+        traced = trace(model, work.batch, autocast=mixed)
+        in_shares = trace(as_shares_compute(model), work.batch) if mixed else traced
         seen = work.histogram
         steps = stage.steps
         if not steps and seen:
@@ -165,12 +171,9 @@ class Planner:
         return StagePlan(
             name=name,
             setting=setting,
-            sizes=sizes_of(
-                model,
-                in_float32=setting.dtype == "mixed",
-                packed=_packed(model, stage),
-            ),
+            sizes=sizes,
             traced=traced,
+            in_shares=in_shares,
             rows=rows,
             accumulate=stage.accumulate,
             steps=steps,
@@ -180,7 +183,7 @@ class Planner:
         )
 
     def prepared(self, name: str, stage: Stage, setting: Setting) -> HocketForConditionalGeneration:
-        """Return a copy of the model as the stage trains it, in its number format."""
+        """Return a copy of the model as the stage trains it, in the format that weights rest in."""
         model: HocketForConditionalGeneration = copy.deepcopy(self._built.model)
         model.to(DTYPES[setting.dtype])
         adapters = adapt(model, name, _plain(stage, model.adapters), seed=self.recipe.seed, at=None)
@@ -230,6 +233,12 @@ class Planner:
         if each >= stage.tokens_per_row:
             pictures = 0
         return Content(tokens=stage.tokens_per_row, pictures=pictures, targets=0.5)
+
+
+def as_shares_compute(model: HocketForConditionalGeneration) -> HocketForConditionalGeneration:
+    """Put a model of a mixed setting into the number format that FSDP gathers it in."""
+    narrow: HocketForConditionalGeneration = model.to(torch.bfloat16)
+    return narrow
 
 
 def able(model: HocketForConditionalGeneration) -> tuple[str, ...]:

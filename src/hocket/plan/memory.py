@@ -7,7 +7,7 @@ devices that share them; A what a step makes beside them.
   AdamW keeps two moments of each parameter that trains, in its number format, so O = 2 G
   (Loshchilov and Hutter, 2019; `torch.optim.AdamW`).
 * ``mixed`` on devices that hold whole weights is torch's autocast: the copies of the weights in the
-  narrow format, W / 2, are there from the forward pass to the end of the backward pass.
+  narrow format, W / 2, are among what a step makes (`hocket.plan.narrow`).
 * ``ddp``: beside that G once more, the buckets that gradients are exchanged in
   (`torch.nn.parallel.DistributedDataParallel` without ``gradient_as_bucket_view``).
 * ``zero2``: W computed with stays whole through a step, what rests is shared: (W + G + O) / N + W'
@@ -103,7 +103,7 @@ class Memory:
     """Bytes of one device, by part.
 
     Attributes:
-        weights: of them those that rest, and those gathered or copied for computing.
+        weights: of them those that rest, and those gathered for computing.
         gradients: gradients at the end of the backward pass, buckets included.
         optimizer: state of the optimizer.
         activations: kept between forward and backward pass.
@@ -146,9 +146,7 @@ def memory_of(
     together = strategy.sharing not in IN_SHARES
     if strategy.sharing is Sharing.DDP:
         standing = gradients
-    if together:
-        weights += sizes.copies
-    else:
+    if not together:
         weights, gradients, optimizer, host = _in_shares(sizes, strategy)
     apart = traced.without_gradients * part + gradients
     made = apart

@@ -7,6 +7,7 @@ trains, frozen parts, adapters, packed rows, recomputation and the chunked loss 
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from hocket.model.loss import CHUNK
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.plan.meter import metered
+from hocket.plan.narrow import narrowed
 from hocket.tokens.batch import IGNORED, Batch
 from hocket.train.parallel.blocks import blocks_of
 
@@ -57,7 +59,6 @@ class Sizes:
         training: number of parameters that train.
         weights: all parameters as they rest.
         computed: all parameters in the number format that is computed with.
-        copies: of them the copies that a step makes where weights rest whole in another format.
         trainable: those that train, as they rest; their gradients take as much.
         buffers: what the model holds beside parameters.
         block: the largest block that sharding gathers by itself, computed with.
@@ -72,32 +73,30 @@ class Sizes:
     buffers: int
     block: int
     root: int
-    copies: int = 0
 
 
 def sizes_of(
-    model: HocketForConditionalGeneration, *, in_float32: bool = False, packed: Collection[str] = ()
+    model: HocketForConditionalGeneration, *, narrow: bool = False, packed: Collection[str] = ()
 ) -> Sizes:
     """Return the bytes of a model.
 
     Args:
-        model: with the trainable parameters of its stage.
-        in_float32: whether weights rest in float32, whatever is computed with.
+        model: with the trainable parameters of its stage, in the number format that they rest in.
+        narrow: whether it is computed with in bfloat16, whatever the weights rest in.
         packed: layers below adapters whose weights rest in four bits (QLoRA).
     """
     named = dict(model.named_parameters())
     four_bits = {name for path in packed if (name := f"{path}.base_layer.weight") in named}
     rest = {
-        name: round(value.numel() * _FOUR_BITS)
-        if name in four_bits
-        else value.numel() * (4 if in_float32 else value.element_size())
+        name: round(value.numel() * _FOUR_BITS) if name in four_bits else _bytes(value)
         for name, value in named.items()
     }
-    blocks = [sum(map(_bytes, block.parameters())) for block in blocks_of(model)]
-    computed = sum(map(_bytes, named.values()))
+    used = _narrow_bytes if narrow else _bytes
+    blocks = [sum(map(used, block.parameters())) for block in blocks_of(model)]
+    computed = sum(map(used, named.values()))
     training = [name for name, value in named.items() if value.requires_grad]
     # A packed weight is unpacked for each product that it takes part in.
-    unpacked = max((_bytes(named[name]) for name in four_bits), default=0)
+    unpacked = max((used(named[name]) for name in four_bits), default=0)
     return Sizes(
         parameters=sum(value.numel() for value in named.values()),
         training=sum(named[name].numel() for name in training),
@@ -107,16 +106,17 @@ def sizes_of(
         buffers=sum(map(_bytes, model.buffers())),
         block=max(blocks, default=0),
         root=computed - sum(blocks),
-        copies=computed if in_float32 else 0,
     )
 
 
-def trace(model: HocketForConditionalGeneration, batch: Batch) -> Traced:
+def trace(model: HocketForConditionalGeneration, batch: Batch, *, autocast: bool = False) -> Traced:
     """Run one step of a model on ``meta`` and return what it needs.
 
     Args:
         model: on ``meta``, with the modes and the trainable parameters of its stage.
         batch: packed rows; ids, labels and spans with their numbers, media of any device.
+        autocast: whether a float32 model computes in bfloat16 as torch's autocast does; copies of
+            its weights are among what the step makes.
     """
     inputs = _inputs(batch)
     at_head: list[int] = []
@@ -134,9 +134,11 @@ def trace(model: HocketForConditionalGeneration, batch: Batch) -> Traced:
         model.model.language_model.register_forward_pre_hook(note_words),
     ]
     try:
-        with metered(model) as meter:
+        with metered(model) as meter, narrowed() if autocast else nullcontext() as copies:
             loss = model(**inputs, loss_only=True).loss
             forward = meter.live_peak
+            if copies is not None:
+                copies.end_forward()
             with torch.autograd.set_multithreading_enabled(False):
                 loss.backward()
     finally:
@@ -181,3 +183,7 @@ def _inputs(batch: Batch) -> dict[str, Tensor]:
 
 def _bytes(value: Tensor) -> int:
     return value.numel() * value.element_size()
+
+
+def _narrow_bytes(value: Tensor) -> int:
+    return value.numel() * torch.bfloat16.itemsize
