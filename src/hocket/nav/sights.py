@@ -59,7 +59,7 @@ _MOST = 3
 _TRIES = 20
 _PLACES = 2
 # Of so many places in turn the first ones have things in `MORE_COLOURS` only.
-_TURN, _PLAIN = 5, 2
+_TURN, _PLAIN = 5, 4
 # Of the pictures: beside a landmark, and before a door where there is one; others are anywhere.
 _NEAR_SHARE, _DOOR_SHARE = 0.3, 0.25
 _NEAR_M = (0.45, 1.4)

@@ -21,7 +21,7 @@ _OUTSIDE = -1
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 # Of things in training pictures only: a shape that comes in many colours is a shape of its own.
-MORE_COLOURS = ("black", "rose", "teal", "lime")
+MORE_COLOURS = ("black", "rose", "teal", "lime", "sky", "mint")
 SHAPES = ("ball", "box", "cone", "pillar")
 WALL_COLOURS = ("brown", "grey", "pink", "cyan", "white", "olive")
 

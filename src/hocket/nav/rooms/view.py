@@ -33,6 +33,8 @@ _COLOURS = {
     "rose": (255, 100, 175),
     "teal": (0, 140, 140),
     "lime": (160, 255, 60),
+    "sky": (90, 185, 255),
+    "mint": (0, 230, 145),
 }
 # Pale, so that no wall is taken for a landmark.
 _WALLS = np.array(
@@ -202,10 +204,12 @@ class View:
         up = (foot - np.arange(self._height, dtype=np.float64) - 0.5) / (height * scale)
         inside = _OUTLINES[landmark.shape](across[None], up[:, None])
         inside &= (up[:, None] >= 0) & (up[:, None] <= 1)
-        light: Array = max(_LEAST_LIGHT, 1 - _SHADE_PER_M * ahead) * (1 - 0.25 * np.abs(across))
-        colour = np.array(_COLOURS[landmark.colour]) * light[:, None]
+        light = max(_LEAST_LIGHT, 1 - _SHADE_PER_M * ahead) * _shade(
+            landmark.shape, across[None], up[:, None]
+        )
+        colour = np.array(_COLOURS[landmark.colour]) * light[..., None]
         part = picture[:, columns]
-        picture[:, columns] = np.where(inside[..., None], colour[None], part)
+        picture[:, columns] = np.where(inside[..., None], colour, part)
 
 
 def wall_faces(wall: NDArray[np.bool_]) -> tuple[Array, Array]:
@@ -249,6 +253,16 @@ def _axes(heading_deg: float) -> tuple[Array, Array]:
 
 
 _Outline = Callable[[Array, Array], NDArray[np.bool_]]
+
+
+def _shade(shape: str, across: Array, up: Array) -> Array:
+    """Return how light a surface is that turns away: a ball's on all sides, a box's on none."""
+    if shape == "box":
+        return np.ones_like(across * up)
+    if shape == "ball":
+        shade: Array = 1 - 0.45 * (across**2 + (2 * up - 1) ** 2)
+        return shade
+    return 1 - 0.25 * np.abs(across) * np.ones_like(up)
 
 
 def _ball(across: Array, up: Array) -> NDArray[np.bool_]:
