@@ -58,8 +58,8 @@ _STEP_DEG = 15
 _MOST = 3
 _TRIES = 20
 _PLACES = 2
-# Of so many places in turn the first ones have things in `MORE_COLOURS` only.
-_TURN, _PLAIN = 5, 4
+# Of so many places in turn this many have things in `MORE_COLOURS` only.
+_TURN, _PLAIN = 5, 3
 # Of the pictures: beside a landmark, and before a door where there is one; others are anywhere.
 _NEAR_SHARE, _DOOR_SHARE = 0.3, 0.25
 _NEAR_M = (0.45, 1.4)
@@ -152,7 +152,7 @@ def write_sights(
         place = 0
         while len(goals) < options.pictures:
             rng = np.random.default_rng([options.seed, _PLACES, place])
-            plain = place % _TURN < _PLAIN
+            plain = place * _PLAIN % _TURN < _PLAIN
             places = replace(rooms, more_colours=True, usual_colours=not plain)
             episode = make_episode(places, place)
             place += 1
