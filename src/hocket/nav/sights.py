@@ -20,7 +20,7 @@ its answer says what is there before it says what to do (``aloud``).
 Places whose things come in colours that have every shape come first: a colour is seen long before a
 shape, and as long as it is all that is seen, "red" stands for what red things of training are, no
 cones. In their short names every word counts. Of the landmarks that are asked for some are in sight
-but for their shape, so that a colour alone finds none.
+but for their shape, or but for their colour, so that neither alone finds one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from hocket.nav.rooms.episodes import (
     toward,
 )
 from hocket.nav.rooms.instructions import name
-from hocket.nav.rooms.plan import SHAPES, WALL_COLOURS, Landmark
+from hocket.nav.rooms.plan import COLOURS, MORE_COLOURS, SHAPES, WALL_COLOURS, Landmark
 from hocket.nav.rooms.seeker import scene, seek
 from hocket.nav.rooms.world import RoomsEnv
 
@@ -67,8 +67,9 @@ _DOOR_M = (0.2, 2.2)
 _AWRY_DEG = 40.0
 # Of the rows: at the beginning of a walk, and with a goal behind the door.
 _FIRST_SHARE, _BEHIND_SHARE, _SEEN_SHARE = 0.25, 0.7, 0.7
-# Of those in sight that are asked for: another shape in their colour.
-_DECOY_SHARE = 0.35
+# Of those in sight that are asked for: another shape in their colour, or another colour of theirs.
+_DECOY_SHARE = 0.45
+_HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +283,11 @@ def _asked(things: Sequence[Landmark], sight: _Sight, rng: np.random.Generator) 
     one = chosen[int(rng.integers(len(chosen)))]
     if chosen is not seen or rng.random() >= _DECOY_SHARE:
         return one
-    decoys = [replace(one, shape=shape) for shape in SHAPES if shape != one.shape]
+    if rng.random() < _HALF:
+        decoys = [replace(one, shape=shape) for shape in SHAPES if shape != one.shape]
+    else:
+        colours = (*COLOURS, *MORE_COLOURS)
+        decoys = [replace(one, colour=colour) for colour in colours if colour != one.colour]
     decoys = [other for other in decoys if other.pair not in HELD_OUT]
     return decoys[int(rng.integers(len(decoys)))]
 
