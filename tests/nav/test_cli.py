@@ -82,7 +82,7 @@ def test_a_model_is_trained_and_walks(tmp_path: Path) -> None:
     data, run, out = tmp_path / "rooms", tmp_path / "run", tmp_path / "nav"
     few = ["--walks", "3", "--sights", "24", "--drills", "8"]
     assert hocket(["nav", "collect", str(data), "--aloud", *few]) == 0
-    names = ("drills", "shapes", "names", "sights", "goals", "walks")
+    names = ("drills", "shapes", "names", "sights", "goals", "asked", "walks")
     paths = [
         word
         for name in names
@@ -91,7 +91,8 @@ def test_a_model_is_trained_and_walks(tmp_path: Path) -> None:
             f"data.datasets.{name}.media_root={data}",
         )
     ]
-    steps = [f"train.stages.{stage}.steps=2" for stage in ("drill", "shapes", "words", "walk")]
+    stages = ("drill", "shapes", "words", "walk", "recall")
+    steps = [f"train.stages.{stage}.steps=2" for stage in stages]
     assert hocket(["train", "experiment=rooms_nav", f"out={run}", *paths, *steps]) == 0
     words = ["nav", "run", str(run), "--out", str(out), "--frames", "2", "--prompt", "short"]
     words += ["--temperature", "1"]

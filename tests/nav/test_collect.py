@@ -106,15 +106,16 @@ def test_the_reader_asks_as_the_walker_is_asked(tmp_path: Path, prompt: Asking) 
 def test_sights_say_what_is_there(tmp_path: Path) -> None:
     options = SightOptions(pictures=12, per_place=4, drills=5, aloud=True)
     assert write_sights(ROOMS, SPEC, tmp_path, options) == 12
-    shapes, sights, goals, names = (
+    shapes, sights, goals, of_usual, names = (
         {row["id"]: row for row in rows_of(tmp_path, f"{name}.json")}
-        for name in ("shapes", "sights", "goals", "names")
+        for name in ("shapes", "sights", "goals", "asked", "names")
     )
     assert shapes.keys() == names.keys()
     assert shapes.keys().isdisjoint(sights)
-    assert shapes.keys() | sights.keys() == goals.keys()
+    assert shapes.keys() == goals.keys()
+    assert sights.keys() == of_usual.keys()
     assert len(rows_of(tmp_path, "drills.json")) == 5
-    for number, goal in goals.items():
+    for number, goal in (goals | of_usual).items():
         asked = llava(goal, root=tmp_path, where="goals")
         assert len([one for one in asked.messages[0].media if isinstance(one, Image)]) == 2
         said = asked.messages[1].text
@@ -143,7 +144,8 @@ def test_sights_say_what_is_there(tmp_path: Path) -> None:
 
 def test_decoys_are_no_pair_of_the_tests(tmp_path: Path) -> None:
     write_sights(ROOMS, SPEC, tmp_path, SightOptions(pictures=60, drills=0))
-    for row in rows_of(tmp_path, "goals.json") + rows_of(tmp_path, "sights.json"):
+    files = ("goals.json", "asked.json", "sights.json")
+    for row in (row for file in files for row in rows_of(tmp_path, file)):
         question = row["conversations"][0]["value"]
         assert not any(f"{colour} {shape}" in question for colour, shape in HELD_OUT)
 

@@ -13,6 +13,8 @@ Files about the same pictures, of places where nobody has walked::
                         {"from": "human", "value": "<image>\n<image>\ngo to the red ball."},
                         {"from": "gpt", "value": "The next action is turn left 30 degree."}]}
 
+    OUT/asked.json   the same of the other places, whose things come in the colours of walks, too
+
 Captions are those of `hocket.nav.captions`, steps those of `hocket.nav.rooms.seeker`. As on a walk
 the first picture of a row of ``goals.json`` is from where the walk began, black at its beginning;
 its answer says what is there before it says what to do (``aloud``).
@@ -54,6 +56,8 @@ QUESTION = "Look for the {}."
 NAMING = "What is {}?"
 DOOR = "Where is the door?"
 BLACK = "black.png"
+# The last one stands for all: who finds it finds a whole set.
+_FILES = ("goals", "asked", "shapes", "names", "sights")
 _STEP_DEG = 15
 _MOST = 3
 _TRIES = 20
@@ -145,33 +149,31 @@ def write_sights(
     try:
         (out / "sights").mkdir(parents=True, exist_ok=True)
         write_frame(out / BLACK, np.zeros((spec.height, spec.width, 3), np.uint8))
-        sights: list[Row] = []
-        shapes: list[Row] = []
-        names: list[Row] = []
-        goals: list[Row] = []
+        rows: dict[str, list[Row]] = {name: [] for name in _FILES}
+        done = 0
         env = RoomsEnv(rooms, spec)
         place = 0
-        while len(goals) < options.pictures:
+        while done < options.pictures:
             rng = np.random.default_rng([options.seed, _PLACES, place])
             plain = place * _PLAIN % _TURN < _PLAIN
             places = replace(rooms, more_colours=True, usual_colours=not plain)
             episode = make_episode(places, place)
             place += 1
             env.reset(episode)
-            count = min(options.per_place, options.pictures - len(goals))
-            there = [_sight(env, episode, len(goals) + one, out, rng) for one in range(count)]
-            (shapes if plain else sights).extend(_look(episode, one, rng) for one in there)
-            names += [_naming(one, rng) for one in there if plain]
-            goals += [_goal(env, episode, one, there, options, rng) for one in there]
-            progress(len(goals), options.pictures)
+            count = min(options.per_place, options.pictures - done)
+            there = [_sight(env, episode, done + one, out, rng) for one in range(count)]
+            done += count
+            looks, goals = ("shapes", "goals") if plain else ("sights", "asked")
+            rows[looks] += [_look(episode, one, rng) for one in there]
+            rows["names"] += [_naming(one, rng) for one in there if plain]
+            rows[goals] += [_goal(env, episode, one, there, options, rng) for one in there]
+            progress(done, options.pictures)
         write_rows(out / "drills.json", drill_rows(options.drills, options.seed))
-        write_rows(out / "goals.json", goals)
-        write_rows(out / "shapes.json", shapes)
-        write_rows(out / "names.json", names)
-        write_rows(file, sights)
+        for name in _FILES:
+            write_rows(out / f"{name}.json", rows[name])
     except OSError as error:
         raise MachineError(f"{out} cannot be written: {error}. Free space.") from error
-    return len(goals)
+    return done
 
 
 def _sight(

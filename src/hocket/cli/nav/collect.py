@@ -43,9 +43,9 @@ def command(
 ) -> None:
     """Write rows to learn walking from: what an expert does in the rooms, and what is to be seen.
 
-    OUT gets walks.json (NaVILA's rows), shapes.json, names.json, sights.json, goals.json and
-    drills.json (LLaVA's) and their pictures. --set takes the options of the rooms, such as
-    levels=[0,1,2]; the split is always train.
+    OUT gets walks.json (NaVILA's rows), shapes.json, names.json, sights.json, goals.json,
+    asked.json and drills.json (LLaVA's) and their pictures. --set takes the options of the rooms,
+    such as levels=[0,1,2]; the split is always train.
     """
     given = {"levels": [0, 1], **read_settings(settings)}
     if "split" in given:
