@@ -49,7 +49,7 @@ def stops(server: Loopback) -> bool:
     """Say whether the engine ends what it does long before `LONG` is complete."""
     begun = server.engine.state.steps
     # Steps are counted, not seconds: a busy machine takes long for few.
-    return server.idle(120.0) and server.engine.state.steps - begun < LONG["min_tokens"] // 2
+    return server.idle(120.0) and server.engine.state.steps - begun < LONG["min_tokens"] * 3 // 4
 
 
 def requests_of(server: Loopback, send: Callable[[], None]) -> int:
