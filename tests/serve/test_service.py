@@ -74,6 +74,15 @@ def test_too_many_requests_wait_and_then_are_told_when_to_come_again() -> None:
         assert httpx.post(server.url + CHAT, json=ask("Hi"), timeout=30).status_code == 200
 
 
+def _cancelled(server: Loopback) -> float:
+    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    return sum(
+        float(line.split()[-1])
+        for line in lines
+        if "request_cancelled_total" in line and line[0] != "#"
+    )
+
+
 def test_clients_that_go_away_free_their_places(server: Loopback) -> None:
     def leave(stream: bool) -> None:
         body = ask("Hi", stream=stream, n=2) | LONG
@@ -84,13 +93,15 @@ def test_clients_that_go_away_free_their_places(server: Loopback) -> None:
         with pytest.raises(httpx.TimeoutException):
             httpx.post(server.url + CHAT, json=body, timeout=0.1)
 
+    before = _cancelled(server)
     threads = [threading.Thread(target=leave, args=(k % 2 == 0,)) for k in range(6)]
     for one in threads:
         one.start()
     for one in threads:
         one.join()
-    assert stops(server)
-    assert "request_cancelled_total" in httpx.get(f"{server.url}/metrics").text
+    # A busy machine may finish some before it sees that their clients left, never all of them.
+    assert server.idle(120.0)
+    assert _cancelled(server) > before
 
 
 def test_numbers_are_counted(server: Loopback) -> None:
