@@ -15,7 +15,7 @@ def curve(*ys: float, name: str = "loss") -> Line:
 
 def places(drawing: str, kind: str = "smooth") -> list[list[tuple[float, float]]]:
     found = re.findall(rf'class="{kind}" points="([^"]*)"', drawing)
-    return [[tuple(map(float, one.split(","))) for one in text.split()] for text in found]  # type: ignore[misc]
+    return [[tuple(map(float, one.split(","))) for one in text.split()] for text in found]  # type: ignore[misc] # two numbers each
 
 
 def test_a_curve_lies_inside_and_higher_values_are_higher() -> None:

@@ -46,6 +46,7 @@ def narrowed() -> Iterator[Copies]:
     """Compute as under autocast, on any device."""
     copies = Copies()
     with ExitStack() as stack:
+        # A TorchFunctionMode would be off in the backward pass, where blocks run again.
         for name in _NARROW:
             own = _casting(vars(nn.functional)[name], copies)
             stack.enter_context(patch.object(nn.functional, name, own))

@@ -65,7 +65,7 @@ class MovementWatch:
 def _sum(value: Tensor) -> Tensor:
     """Return the sum of a tensor's bits and its norm, int64 (2,).
 
-    Bits are added up in whole words, which costs a seventieth of adding up in float64; the norm is
+    Bits are added up in whole words, which is much cheaper than to add up in float64; the norm is
     there for changes that cancel out.
     """
     bits = value.contiguous().view(-1).view(torch.uint8)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import heapq
 import math
+from importlib.resources import files
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -15,7 +17,14 @@ from hocket._errors import ConfigError
 from hocket.nav.environment import NavAction, NavSpec
 from hocket.nav.rooms.episodes import HELD_OUT, RoomsOptions, Split, make_episode
 from hocket.nav.rooms.instructions import languages
-from hocket.nav.rooms.plan import COLOURS, SHAPES, Plan, make_plan
+from hocket.nav.rooms.plan import (
+    COLOURS,
+    MORE_COLOURS,
+    SHAPES,
+    WALL_COLOURS,
+    Plan,
+    make_plan,
+)
 from hocket.nav.rooms.view import View
 from hocket.nav.rooms.ways import Ways
 from hocket.nav.rooms.world import RoomsEnv
@@ -191,3 +200,13 @@ def test_a_blocked_agent_slides_or_stands() -> None:
 def test_wrong_options_are_named(options: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         RoomsOptions(**options)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize("language", languages())
+def test_no_word_of_a_language_means_two_colours(language: str) -> None:
+    text = files("hocket.nav.rooms").joinpath("words.yaml").read_text(encoding="utf-8")
+    words = yaml.safe_load(text)[language]
+    assert {*words["colours"]} == {*COLOURS, *MORE_COLOURS}
+    assert {*words["walls"]} == {*WALL_COLOURS}
+    said = [*words["colours"].values(), *words["walls"].values()]
+    assert len({*said}) == len(said)

@@ -56,7 +56,7 @@ def disturbing(
 
 
 def run_of(folder: Path, out: Path, chosen: Recipe, **extra: object) -> Run:
-    return Run(recipe=chosen, data=data_spec(folder), out=out, **extra)  # type: ignore[arg-type]
+    return Run(recipe=chosen, data=data_spec(folder), out=out, **extra)  # type: ignore[arg-type] # of any field
 
 
 def start(run: Run, folder: Path, hooks: Sequence[Hook] = ()) -> None:
