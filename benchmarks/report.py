@@ -274,6 +274,10 @@ def scaling(document: Document) -> Iterator[str]:
             for count, value in known["ms_per_token"].items()
         ]
         yield from table(("pictures of a sample", "tokens", "ms per token"), rows)
+        yield (
+            "Each picture has 16 tokens, for which the tower sees 64 patches. The more of a sample "
+            "is pictures, the nearer it comes to the cost of their tokens.\n"
+        )
 
 
 def loader(document: Document) -> Iterator[str]:

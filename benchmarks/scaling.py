@@ -47,6 +47,7 @@ from hocket.model.build import Built, build
 from hocket.model.packing import isolate_samples
 from hocket.model.spec import LanguageSpec, ModelSpec, Options, PartSpec, TokenizerSpec, TowerSpec
 from hocket.tokens.batch import Batch, pack_batch
+from hocket.train.heap import keep_freed_memory
 from hocket.train.optim import build_optimizer
 from hocket.train.recipe import Group
 from hocket.train.trainable import select_trainable
@@ -74,7 +75,8 @@ SAMPLE = 512
 
 
 def composite() -> Built:
-    """Return the model, which trains wholly, and its processor."""
+    """Return the model, which trains wholly, and its processor; memory is kept as in a run."""
+    keep_freed_memory()
     spec = ModelSpec(
         language=LanguageSpec(model_type="llama", config=WIDTH),
         vision=TowerSpec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from hocket.data.augment import USUAL_RATE, Augmenter
 from hocket.data.loader import Loader, StepShape
 from hocket.data.mixture import Mixture, open_source
 from hocket.model.documents import attend_alone, attend_together
+from hocket.train.heap import keep_freed_memory
 from hocket.train.parallel.blocks import compile_blocks
 
 
@@ -78,6 +80,26 @@ def two_threads(bench: Bench) -> Pair | None:
     return Pair(lambda: by(2), lambda: by(1), clock=True)
 
 
+def freed_memory(bench: Bench) -> Pair | None:
+    """Compare memory that stays with the process with memory that goes back to the kernel."""
+    if not keep_freed_memory():
+        return None
+    bench.train("*")
+    libc = ctypes.CDLL(None)
+
+    def kept() -> Found:
+        keep_freed_memory()
+        return bench.step(bench.packed)
+
+    def given_back() -> Found:
+        # What glibc arrives at by itself when blocks are large.
+        libc.mallopt(-3, 32 * 2**20)
+        libc.mallopt(-1, 64 * 2**20)
+        return bench.step(bench.packed)
+
+    return Pair(kept, given_back)
+
+
 def workers(bench: Bench, count: int) -> Pair:
     """Compare processes that decode with decoding between the steps."""
     bench.train("connector")
@@ -121,6 +143,13 @@ TECHNIQUES = (
         "the same",
         lambda bench: adamw(bench, foreach=False),
         tests=OPTIMIZER,
+    ),
+    Technique(
+        "freed memory stays with the process",
+        "kept",
+        "the kernel does not clear its pages for every step",
+        freed_memory,
+        tests="tests/train/test_heap.py",
     ),
     Technique(
         "1 process decodes beside training",

@@ -54,6 +54,12 @@ def num_threads() -> int | None:
     return _whole_number("HOCKET_THREADS", least=1)
 
 
+def allocator_is_set() -> bool:
+    """Return whether a variable of glibc says how memory is taken and given back."""
+    own = ("MMAP_THRESHOLD_", "MMAP_MAX_", "TRIM_THRESHOLD_", "TOP_PAD_")
+    return any(name in os.environ for name in ("GLIBC_TUNABLES", *(f"MALLOC_{one}" for one in own)))
+
+
 def accelerate_precision() -> str:
     """Return accelerate's own number format, ``ACCELERATE_MIXED_PRECISION``; empty when not set."""
     return os.environ.get("ACCELERATE_MIXED_PRECISION", "").strip().lower()

@@ -19,6 +19,7 @@ from hocket._log import warn
 from hocket.model.modeling import HocketForConditionalGeneration
 from hocket.model.sequence import SequenceSpec
 from hocket.model.sequence.group import SequenceGroup, open_group
+from hocket.train.heap import keep_freed_memory
 from hocket.train.parallel import ComputeDtype, FsdpSpec, Sharding
 from hocket.train.parallel.watchdog import Watchdog
 from hocket.train.parallel.zero import ZeroModel
@@ -85,6 +86,8 @@ class Runtime:
         self.rank: int = self._accelerator.process_index
         self.world: int = self._accelerator.num_processes
         self.device: torch.device = self._accelerator.device
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._sharding = sharding
         self._narrow = compute_dtype is ComputeDtype.BFLOAT16 and not sharding.cuts_weights
         _check_format(self.device, compute_dtype, tell=self.is_main)
