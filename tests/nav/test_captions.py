@@ -49,7 +49,10 @@ def test_directions(bearing: float, side: int | None) -> None:
 def test_the_door_matters_only_in_the_room_a_walk_began_in(
     goal: str, began: str, behind: bool, end: str
 ) -> None:
-    assert aloud(SCENE, goal, began=began, behind_door=behind).endswith(f" . {end}")
+    said = aloud(SCENE, goal, began=began, behind_door=behind)
+    assert said.endswith(f" . {end}")
+    way = "leave" if "the door" in end else "stay"
+    assert said.startswith(f"from {began} in pink {way} , ")
 
 
 def test_a_goal_behind_the_door_is_not_turned_to_before_the_door() -> None:

@@ -3,15 +3,16 @@
 Every word follows from one or two others that are near or marked, so that a small model needs no
 search for a name::
 
-    from pink in cyan , - - - - leftmost - red same ball other left 3 ... the door right 2
+    from pink in pink leave , - - - - leftmost - red same ball other left 3 ... the door right 2
     . go blue cone - - . the door right 2 . The next action is turn right 30 degree.
 
-First the rooms, where the walk began (``-`` for a black picture) and here; then seven directions,
-from 45 degrees left to 45 right, always in six words, so that each has its own place in the
-picture: the colour, whether it is the goal's (``same`` or ``other``), the shape, whether the thing
-is the goal (``this`` or ``other``), the direction and how many steps off (3 for more); then the
-door. Behind ``go`` stands where the goal is and, where it is behind a door and the walk is still in
-the room it began in, where the door is. Knows words only.
+First the rooms, where the walk began (``-`` for a black picture) and here, and whether the way
+leads out of here (``leave``) or the goal is looked for here (``stay``); then seven directions, from
+45 degrees left to 45 right, always in six words, so that each has its own place in the picture: the
+colour, whether it is the goal's (``same`` or ``other``), the shape, whether the thing is the goal
+(``this`` or ``other``), the direction and how many steps off (3 for more); then the door. Behind
+``go`` stands where the goal is and, where the way leads out of the room, where the door is. Knows
+words only.
 
 The marks are what makes it learnable: without them a model of three layers has to find a pair of
 words among others, which it had not learned after 0.7 million tokens of such text; with them it
@@ -83,13 +84,17 @@ def side_of(bearing_deg: float) -> int | None:
 
 def caption(scene: Scene, goal: str) -> str:
     """Return the room, what stands in each direction from left to right, and the door."""
+    return f"in {scene.room} , {_sides(scene, goal)}"
+
+
+def _sides(scene: Scene, goal: str) -> str:
     there = {place.turn_deg: (name, place) for name, place in scene.things.items()}
     words = [f"- - - - {side} -" for side in SIDES.values()]
     for at, turn in enumerate(SIDES):
         if turn in there:
             name, place = there[turn]
             words[at] = f"{_marked(name, goal)} {place}"
-    return f"in {scene.room} , {' '.join(words)} {_DOOR} {scene.door or '- -'}"
+    return f"{' '.join(words)} {_DOOR} {scene.door or '- -'}"
 
 
 def _marked(name: str, goal: str) -> str:
@@ -111,15 +116,20 @@ def wanted(scene: Scene, goal: str, *, began: str, behind_door: bool) -> Place |
         began: colour of the room the walk began in; `NOTHING` where it begins here.
         behind_door: whether the goal is in another room than that.
     """
-    before_door = behind_door and began in (NOTHING, scene.room)
-    if before_door and scene.door is not None:
+    if _leaves(scene, began, behind_door) and scene.door is not None:
         return scene.door
     return scene.things.get(goal)
 
 
+def _leaves(scene: Scene, began: str, behind_door: bool) -> bool:
+    return behind_door and began in (NOTHING, scene.room)
+
+
 def aloud(scene: Scene, goal: str, *, began: str, behind_door: bool) -> str:
     """Return all that is said before NaVILA's sentence; arguments as of `wanted`."""
-    words = f"from {began} {caption(scene, goal)} . go {goal} {scene.things.get(goal, '- -')} ."
-    if behind_door and began in (NOTHING, scene.room):
+    leaves = _leaves(scene, began, behind_door)
+    words = f"from {began} in {scene.room} {'leave' if leaves else 'stay'} , {_sides(scene, goal)}"
+    words += f" . go {goal} {scene.things.get(goal, '- -')} ."
+    if leaves:
         words += f" {_DOOR} {scene.door or '- -'} ."
     return words

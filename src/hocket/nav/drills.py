@@ -5,7 +5,7 @@ costs a tenth of the computation of a picture, so the second skill has rows of i
 
     OUT/drills.json  {"id": "7", "conversations": [
                         {"from": "human", "value": "go to the red ball."},
-                        {"from": "gpt", "value": "from - in pink , - - - - leftmost - ..."}]}
+                        {"from": "gpt", "value": "from - in pink leave , - - - - ..."}]}
 
 The scene cannot be foretold, its marks and all behind them can. So nothing but how often a word
 follows another is learned of the scene itself, and "red" must not be followed by three shapes of

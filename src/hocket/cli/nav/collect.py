@@ -23,7 +23,7 @@ from hocket.nav.sights import SightOptions, write_sights
 def command(
     out: Annotated[Path, typer.Argument(help="Folder that is made.")] = Path("hocket-rooms"),
     walks: Annotated[int, typer.Option(min=1, help="Walks.")] = 150,
-    sights: Annotated[int, typer.Option(min=0, help="Pictures with captions, questions.")] = 18000,
+    sights: Annotated[int, typer.Option(min=0, help="Pictures with captions, questions.")] = 36000,
     drills: Annotated[int, typer.Option(min=0, help="Made-up scenes in words.")] = 8000,
     settings: SetOption = None,
     epsilon: Annotated[float, typer.Option(help="Share of random decisions.")] = 0.15,
