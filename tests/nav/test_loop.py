@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +193,16 @@ def test_the_table_tells_steering_from_naming(tmp_path: Path) -> None:
         assert row.reached_right is not None
         assert row.reached_right.value == 1
     assert np.isfinite(json.loads((tmp_path / "result.json").read_text())["rows"][0]["walks"])
+
+
+def test_an_interval_ends_where_a_measure_does(tmp_path: Path) -> None:
+    run(make_world, {"expert": Expert()}, PROFILES["rooms"], tmp_path, options())
+    (records,) = read_logs(tmp_path).values()
+    spl = (0.0, 0.0, 0.0, 0.9, 1.0)
+    records = [
+        replace(one, scores={**one.scores, "spl": value})
+        for one, value in zip(records, spl, strict=True)
+    ]
+    (few,), (most,) = table({"few": records[:4]}), table({"most": records[3:]})
+    assert few.means["spl"].low == 0.0
+    assert most.means["spl"].high == 1.0

@@ -15,8 +15,8 @@ colour, whether it is the goal's (``same`` or ``other``), the shape, whether the
 words only.
 
 The marks are what makes it learnable: without them a model of three layers has to find a pair of
-words among others, which it had not learned after 0.7 million tokens of such text; with them it
-needs 0.2 million, and pairs it was never shown are as good as the others.
+words among others, and does not learn to; with them it soon does, and pairs it was never shown are
+as good as the others.
 """
 
 from __future__ import annotations

@@ -133,4 +133,5 @@ def _mean(name: str, values: Sequence[float]) -> Mean:
         # The normal interval would say that nothing is unsure.
         return _share(round(value) * len(values), len(values)) or Mean(0.0, 0.0, 1.0)
     half = Z_95 * float(np.std(finite)) / math.sqrt(len(finite))
-    return Mean(value, value - half, value + half, len(values) - len(finite))
+    high = min(1.0, value + half) if name in _UP_TO_ONE else value + half
+    return Mean(value, max(0.0, value - half), high, len(values) - len(finite))
